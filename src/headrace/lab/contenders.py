@@ -77,6 +77,8 @@ def peers(mode: str) -> list[Contender]:
 def headrace_models(mode: str) -> list[Contender]:
     import headrace
 
+    if not hasattr(headrace, "models"):
+        return []
     return [
         Contender(
             name=model.name,

@@ -73,17 +73,23 @@ def report_ready(listener: socket.socket) -> None:
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
 
 
+async def serve_until_killed(server: asyncio.Server) -> None:
+    """Not serve_forever(): rloop 0.5 stops to listen when it is called on a running server."""
+    assert server.is_serving()
+    await asyncio.get_running_loop().create_future()
+
+
 async def serve_protocol() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(UpperProtocol, HOST, 0, backlog=BACKLOG)
     report_ready(server.sockets[0])
-    await server.serve_forever()
+    await serve_until_killed(server)
 
 
 async def serve_streams() -> None:
     server = await asyncio.start_server(upper_stream, HOST, 0, backlog=BACKLOG)
     report_ready(server.sockets[0])
-    await server.serve_forever()
+    await serve_until_killed(server)
 
 
 async def serve_sockets() -> None:

@@ -79,7 +79,17 @@ class SystemCallCounter:
         if number is None:
             raise NotCountable(f"perf_event_open: unknown machine {platform.machine()}")
         attributes = struct.pack(
-            "IIQQQQQIIQ", PERF_TYPE_TRACEPOINT, PERF_ATTR_SIZE, trace_point, 0, 0, 0, INHERIT, 0, 0, 0
+            "IIQQQQQIIQ",
+            PERF_TYPE_TRACEPOINT,
+            PERF_ATTR_SIZE,
+            trace_point,
+            0,
+            0,
+            0,
+            INHERIT,
+            0,
+            0,
+            0,
         )
         libc = ctypes.CDLL(None, use_errno=True)
         fd = libc.syscall(number, attributes, thread, -1, -1, PERF_FLAG_FD_CLOEXEC)

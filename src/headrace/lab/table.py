@@ -1,0 +1,82 @@
+"""The result as a table for a terminal, a pipe or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from headrace.lab.summary import Row
+
+FILE_COLUMNS = 120
+ABSENT = "-"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    return ABSENT if value is None else f"{value:,.{digits}f}"
+
+
+def latency(value: float | None) -> str:
+    """Three significant digits, in us."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def spread(row: dict[str, Any], name: str) -> str:
+    """Half the distance between the best and the worst round, in per cent of the median."""
+    bounds, median = row["spread"].get(name), row[name]
+    if not bounds or not median or len(row["rounds"]) < 2:
+        return ""
+    return f" ±{(bounds[1] - bounds[0]) / 2 / median * 100:.0f}%"
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    at = row["latency_us"]
+    rss = row["rss_bytes"]
+    rate = number(row["requests_per_s"])
+    return [
+        row["model"],
+        rate + spread(row, "requests_per_s"),
+        latency(at["p50"]),
+        latency(at["p99"]),
+        latency(at["p999"]),
+        number(row["cpu_us_per_request"], 2) + spread(row, "cpu_us_per_request"),
+        number(row["syscalls_per_request"], 2),
+        number(None if rss is None else rss / 2**20, 1),
+        number(row["errors"]),
+    ]
+
+
+def build_table(rows: Sequence[Row], title: str) -> Table:
+    """The table; a row that cannot be trusted is dim and has a star, its notes follow below."""
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    heads = ("requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/req", "syscalls/req")
+    for head in (*heads, "RSS MiB", "errors"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        texts = cells(row.figures)
+        if row.figures["notes"]:
+            texts[0] += " *" if row.trusted else " !"
+        style = "" if row.trusted else "dim"
+        table.add_row(*(Text(text, style=style) for text in texts))
+    return table
+
+
+def print_result(console: Console, rows: Sequence[Row], title: str, footer: str) -> None:
+    """Prints table, notes and machine line; a file gets 120 columns and no colour codes."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=FILE_COLUMNS, no_color=True, highlight=False)
+    console.print(build_table(rows, title))
+    for row in rows:
+        for note in row.figures["notes"]:
+            mark = "*" if row.trusted else "!"
+            console.print(f"{mark} [bold]{escape(row.model)}[/bold]: {escape(note)}")
+    if any(not row.trusted for row in rows):
+        console.print("! marks figures not to be relied on, * a doubt; the notes say why.")
+    console.print(f"[dim]{escape(footer)}[/dim]")
