@@ -1,6 +1,6 @@
 """Charts as inline SVG: one line per row, colours by CSS class so that dark mode is one rule.
 
-The drawing is 440 units wide: on a phone it shrinks a little and its text stays readable.
+The drawing is 360 units wide: on a phone it shrinks a little and its text stays readable.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-WIDTH = 440
+WIDTH = 360
 LEFT = 84
-RIGHT = 70
+RIGHT = 56
 LINE = 30
 TOP = 8
 AXIS = 26

@@ -28,7 +28,7 @@ header{margin-bottom:22px}
 .charts{display:grid;gap:16px;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr))}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:16px 18px;
 min-width:0}
-.card svg{display:block;width:100%;max-width:560px;margin-top:8px}
+.card svg{display:block;width:100%;max-width:460px;margin-top:8px}
 svg text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;
 fill:var(--ink)}
 svg .tick,svg .value{fill:var(--soft);font-size:12px}svg .name{font-weight:600}
@@ -81,7 +81,7 @@ def card(title: str, explanation: str, body: str) -> str:
     )
 
 
-def charts(rows: list[Mapping[str, Any]]) -> str:
+def charts(rows: list[Mapping[str, Any]], general: list[str]) -> str:
     return '<div class="charts">' + "".join((
         card("Throughput", "requests per second; more is better; whiskers: all rounds",
              rate_chart(rows)),
@@ -115,7 +115,7 @@ def notes(rows: list[Mapping[str, Any]], general: list[str]) -> str:
     if not items:
         return ""
     return (
-        '<section class="card wide"><h2>Notes</h2>'
+        '<section class="card"><h2>Notes</h2>'
         f'<ul class="notes">{"".join(items)}</ul></section>'
     )
 
@@ -142,11 +142,10 @@ def build_page(report: Mapping[str, Any]) -> str:
 <header><h1>What a request costs on each I/O model</h1>
 <p>{escape(title_line(report["flags"]))}{ended}</p>
 <p class="soft">{escape(machine_line(dict(report["machine"])))}</p>{legend(rows)}</header>
-{charts(rows)}
+{charts(rows, list(report["notes"]))}
 <section class="card wide"><h2>All figures</h2>
 <p class="soft">medians of the rounds; ± is half the distance between best and worst round</p>
 {table(rows)}</section>
-{notes(rows, list(report["notes"]))}
 <footer class="soft"><p>headrace compare, {escape(report["time"])}; \
 {escape(versions_line(report))}.</p>
 <p>Only ratios from one run count: a machine's speed drifts between runs.</p></footer>

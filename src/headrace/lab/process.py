@@ -139,7 +139,7 @@ class ServerProcess:
         self.command = list(command)
         self.siblings = frozenset(children(os.getpid()))
         # Its last words are kept in a file: a pipe that nobody reads would block it.
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
         own = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores.server)  # inherited from the first instruction on
         try:
