@@ -77,8 +77,6 @@ def peers(mode: str) -> list[Contender]:
 def headrace_models(mode: str) -> list[Contender]:
     import headrace
 
-    if not hasattr(headrace, "models"):
-        return []
     return [
         Contender(
             name=model.name,

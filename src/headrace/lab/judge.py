@@ -13,6 +13,7 @@ OVERLOAD_SHARE = 0.95
 SERVER_BUSY_SHARE = 0.90
 OTHERS_SHARE_MAX = 0.10
 SPREAD_MAX = 0.30
+DISTURBED = "disturbed"
 ERROR_WORDS = {
     "wrong_bytes": "wrong bytes",
     "extra_bytes": "more bytes than asked for",
@@ -78,20 +79,16 @@ def generator_notes(measured: Sequence[Round]) -> list[str]:
     ]
 
 
-def neighbour_notes(measured: Sequence[Round]) -> list[str]:
-    """Somebody else used the cores while we measured."""
-    notes = []
+def doubts(measured: Sequence[Round], rates: Sequence[float], median: float) -> list[str]:
+    """Somebody else used the cores, or the rounds disagree: one note, with the figures."""
     load = max((1.0 - one.window.cpu_share for one in measured), default=0.0)
     server = max((one.server_waiting_share or 0.0 for one in measured), default=0.0)
+    spread = (max(rates) - min(rates)) / median if len(rates) > 1 and median > 0 else 0.0
+    found = []
     if load > OTHERS_SHARE_MAX:
-        notes.append(f"other programs took up to {load:.0%} of the load generator's core")
+        found.append(f"other programs took up to {load:.0%} of the load generator's core")
     if server > OTHERS_SHARE_MAX:
-        notes.append(f"the server waited for its core up to {server:.0%} of the time")
-    return notes
-
-
-def spread_notes(rates: Sequence[float], median: float) -> list[str]:
-    if len(rates) < 2 or median <= 0:
-        return []
-    spread = (max(rates) - min(rates)) / median
-    return [f"unsteady: requests/s spread over {spread:.0%}"] if spread > SPREAD_MAX else []
+        found.append(f"the server waited for its core up to {server:.0%} of the time")
+    if spread > SPREAD_MAX:
+        found.append(f"requests/s spread over {spread:.0%}")
+    return [f"{DISTURBED}: {', '.join(found)}"] if found else []

@@ -116,6 +116,8 @@ def _measure_server(
         load.connect()
         tick("warming up")
         warm = load.run(WARM_UP_S)
+        if _is_refused(found, contender, server, load):
+            return
         if server.popen.poll() is None and (warm.requests or not warm.errors):
             tick("counting system calls")
             _count_system_calls(found, server, load, plan.trace_point)
@@ -125,6 +127,21 @@ def _measure_server(
     finally:
         load.close()
     _explain(found, contender, server, None)
+
+
+def _is_refused(found: Round, contender: Contender, server: ServerProcess, load: Load) -> bool:
+    """Whether the server says that it cannot carry so many connections, as ``select`` must.
+
+    Such a row has no figures: a service for half of the clients is not a slower service.
+    """
+    lost = found.connections - load.connected
+    if lost == 0 or not contender.speaks or server.popen.poll() is not None:
+        return False
+    said = ask_report(server).get("first_exception")
+    if said is None:
+        return False
+    found.failed = f"cannot carry {found.connections:,} connections, {lost:,} were lost: {said}"
+    return True
 
 
 def _count_system_calls(

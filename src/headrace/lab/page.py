@@ -82,14 +82,16 @@ def card(title: str, explanation: str, body: str) -> str:
 
 
 def charts(rows: list[Mapping[str, Any]], general: list[str]) -> str:
-    return '<div class="charts">' + "".join((
-        card("Throughput", "requests per second; more is better; whiskers: all rounds",
-             rate_chart(rows)),
-        card("Server CPU per request", "µs; less is better; solid: user time, pale: kernel",
-             cost_chart(rows)),
-        card("Latency", "● p50  ◆ p99  ▲ p99.9, logarithmic; further left is better",
-             latency_chart(rows)),
-    )) + "</div>"  # fmt: skip
+    rate = "requests per second; more is better; whiskers: all rounds"
+    cost = "µs; less is better; solid: user time, pale: kernel"
+    latency = "● p50  ◆ p99  ▲ p99.9, logarithmic; further left is better"
+    cards = (
+        card("Throughput", rate, rate_chart(rows)),
+        card("Server CPU per request", cost, cost_chart(rows)),
+        card("Latency", latency, latency_chart(rows)),
+        notes(rows, general),
+    )
+    return f'<div class="charts">{"".join(cards)}</div>'
 
 
 def table(rows: list[Mapping[str, Any]]) -> str:
@@ -114,10 +116,7 @@ def notes(rows: list[Mapping[str, Any]], general: list[str]) -> str:
             items.append(f"<li{kind}><b>{escape(row['model'])}</b>: {escape(note)}</li>")
     if not items:
         return ""
-    return (
-        '<section class="card"><h2>Notes</h2>'
-        f'<ul class="notes">{"".join(items)}</ul></section>'
-    )
+    return f'<section class="card"><h2>Notes</h2><ul class="notes">{"".join(items)}</ul></section>'
 
 
 def legend(rows: list[Mapping[str, Any]]) -> str:

@@ -128,7 +128,7 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
     if not serious and rounds and not measured:
         serious = ["not a single request was answered"]
     rates = [requests_per_s(one) for one in measured]
-    doubts = [*judge.neighbour_notes(measured), *judge.spread_notes(rates, rate or 0.0)]
+    doubts = judge.doubts(measured, rates, rate or 0.0)
     by_round = dict(zip(map(id, measured), histograms, strict=True))
     figures = {
         "model": contender.name,
@@ -144,7 +144,7 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
         "system_calls_per_request": system_calls(measured),
         "rss_bytes": median_of(measured, lambda one: one.rss_bytes),
         "rss_bytes_per_connection": median_of(measured, connection_bytes),
-        "errors": sum(errors.values()),
+        "errors": sum(errors.values()) if measured or errors else None,
         "error_kinds": errors,
         "requests": sum(one.window.requests for one in measured),
         "spread": spreads(measured),

@@ -10,10 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from headrace.lab.judge import DISTURBED
 from headrace.lab.summary import Row
 
 FILE_COLUMNS = 120
 ABSENT = "-"
+SPOILED = "!"  # figures not to be relied on
+DOUBT = "*"
+DISTURBED_LINES_MAX = 2
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -62,10 +66,26 @@ def build_table(rows: Sequence[Row], title: str) -> Table:
     for row in rows:
         texts = cells(row.figures)
         if row.figures["notes"]:
-            texts[0] += " *" if row.trusted else " !"
+            texts[0] += f" {DOUBT if row.trusted else SPOILED}"
         style = "" if row.trusted else "dim"
         table.add_row(*(Text(text, style=style) for text in texts))
     return table
+
+
+def marked_notes(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """(mark, who, note): what spoils a row first; many disturbed rows share one line."""
+    found = []
+    disturbed = []
+    for row in rows:
+        for note in row.figures["notes"]:
+            if note.startswith(DISTURBED):
+                disturbed.append((DOUBT, row.model, note))
+            else:
+                found.append((SPOILED, row.model, note))
+    if len(disturbed) > DISTURBED_LINES_MAX:
+        words = "the machine was busy with other programs; repeat it on a quiet one"
+        disturbed = [(DOUBT, f"{len(disturbed)} of {len(rows)} rows", words)]
+    return found + disturbed
 
 
 def print_result(console: Console, rows: Sequence[Row], title: str, footer: str) -> None:
@@ -73,10 +93,6 @@ def print_result(console: Console, rows: Sequence[Row], title: str, footer: str)
     if not console.is_terminal:
         console = Console(file=console.file, width=FILE_COLUMNS, no_color=True, highlight=False)
     console.print(build_table(rows, title))
-    for row in rows:
-        for note in row.figures["notes"]:
-            mark = "*" if row.trusted else "!"
-            console.print(f"{mark} [bold]{escape(row.model)}[/bold]: {escape(note)}")
-    if any(not row.trusted for row in rows):
-        console.print("! marks figures not to be relied on, * a doubt; the notes say why.")
+    for mark, who, note in marked_notes(rows):
+        console.print(f"{mark} [bold]{escape(who)}[/bold]: {escape(note)}", soft_wrap=True)
     console.print(f"[dim]{escape(footer)}[/dim]")
