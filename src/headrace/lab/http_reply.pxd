@@ -89,6 +89,7 @@ cdef inline void read_length(
     cdef size_t length = 0
     if start == size:
         reply.state = REPLY_MALFORMED
+    while start < size and is_digit(line[start]) and length < (<size_t>1 << 40):
         length = length * 10 + <size_t>(line[start] - 48)
         start += 1
     if start < size and line[start] != 32 and line[start] != 9:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace.lab.measure import Round
 
@@ -13,6 +13,7 @@ OVERLOAD_SHARE = 0.95
 SERVER_BUSY_SHARE = 0.90
 OTHERS_SHARE_MAX = 0.10
 SPREAD_MAX = 0.30
+TABLE_PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
 DISTURBED = "disturbed"
 ERROR_WORDS = {
     "wrong_bytes": "wrong bytes",
@@ -60,6 +61,14 @@ def sample_notes(measured: Sequence[Round]) -> list[str]:
     if measured and fewest < REQUESTS_MIN:
         return [f"too short: {fewest:,} requests in a round; measure longer (--seconds)"]
     return []
+
+
+def percentile_notes(latency_us: Mapping[str, float | None], requests: int) -> list[str]:
+    """Which percentiles of the table are missing for want of samples."""
+    missing = [label for name, label in TABLE_PERCENTILES.items() if latency_us[name] is None]
+    if requests == 0 or not missing:
+        return []
+    return [f"{requests:,} requests are too few for {' and '.join(missing)}; try --seconds"]
 
 
 def generator_notes(measured: Sequence[Round]) -> list[str]:

@@ -122,7 +122,8 @@ def usage(pid: int) -> Usage:
 
 
 def growth(before: Mapping[int, int], after: Mapping[int, int]) -> int:
-    return sum(value - before.get(pid, 0) for pid, value in after.items())
+    """What was added; threads that ended take their waiting time along, that is no growth."""
+    return sum(max(0, value - before.get(pid, 0)) for pid, value in after.items())
 
 
 class ServerProcess:

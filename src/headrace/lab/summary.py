@@ -128,14 +128,18 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
     if not serious and rounds and not measured:
         serious = ["not a single request was answered"]
     rates = [requests_per_s(one) for one in measured]
-    doubts = judge.doubts(measured, rates, rate or 0.0)
+    latency_us = latency_figures(histograms, merged)
+    doubts = [
+        *judge.percentile_notes(latency_us, merged.get_total_count()),
+        *judge.doubts(measured, rates, rate or 0.0),
+    ]
     by_round = dict(zip(map(id, measured), histograms, strict=True))
     figures = {
         "model": contender.name,
         "kind": contender.kind,
         "version": contender.version,
         "requests_per_s": rate,
-        "latency_us": latency_figures(histograms, merged),
+        "latency_us": latency_us,
         "cpu_us_per_request": median_of(measured, lambda one: one.cpu_us_per_request),
         "user_us_per_request": median_of(measured, lambda one: one.user_us_per_request),
         "system_us_per_request": median_of(measured, lambda one: one.system_us_per_request),
