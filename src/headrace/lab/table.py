@@ -81,7 +81,7 @@ def marked_notes(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
             if note.startswith(DISTURBED):
                 disturbed.append((DOUBT, row.model, note))
             else:
-                found.append((SPOILED, row.model, note))
+                found.append((DOUBT if row.trusted else SPOILED, row.model, note))
     if len(disturbed) > DISTURBED_LINES_MAX:
         words = "the machine was busy with other programs; repeat it on a quiet one"
         disturbed = [(DOUBT, f"{len(disturbed)} of {len(rows)} rows", words)]
