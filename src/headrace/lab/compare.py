@@ -6,6 +6,7 @@ slows all rows, and only the ratios of one run count anyway.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_ARGUMENTS = 2
+LAB_PACKAGES = ("hdrh", "rich")
 MISSING_LAB = "headrace compare needs the lab's packages: pip install 'headrace[lab]'"
 
 
@@ -45,7 +47,7 @@ def main(argv: list[str]) -> int:
         options = parse(argv)
         contenders, plan = prepare(options)
     except ModuleNotFoundError as error:
-        if error.name not in ("hdrh", "rich"):
+        if error.name not in LAB_PACKAGES:
             raise
         return complain(MISSING_LAB)
     except (BadArguments, ValueError) as error:
@@ -60,8 +62,8 @@ def complain(line: str) -> int:
 
 def prepare(options: Options) -> tuple[list[Contender], Plan]:
     """Who takes part and what load each gets; every bad argument is found here."""
-    import hdrh.histogram  # noqa: F401  (found missing now, not after the measurement)
-    import rich  # noqa: F401
+    for name in LAB_PACKAGES:
+        importlib.import_module(name)  # found missing now, not after the measurement
 
     from headrace.lab import contenders
     from headrace.lab.limits import raise_descriptor_limit

@@ -10,7 +10,7 @@ from typing import Any
 from headrace.lab.charts import cost_chart, latency_chart, rate_chart
 from headrace.lab.machine import machine_line
 from headrace.lab.report import title_line
-from headrace.lab.table import cells
+from headrace.lab.table import SPOILED, cells, marked_notes
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf8;--card:#fff;--ink:#1d2327;--soft:#5e6a71;
@@ -110,10 +110,9 @@ def table(rows: list[Mapping[str, Any]]) -> str:
 
 def notes(rows: list[Mapping[str, Any]], general: list[str]) -> str:
     items = [f"<li>{escape(note)}</li>" for note in general]
-    for row in rows:
-        kind = "" if row["trusted"] else ' class="serious"'
-        for note in row["notes"]:
-            items.append(f"<li{kind}><b>{escape(row['model'])}</b>: {escape(note)}</li>")
+    for mark, who, note in marked_notes(rows):
+        kind = ' class="serious"' if mark == SPOILED else ""
+        items.append(f"<li{kind}><b>{escape(who)}</b>: {escape(note)}</li>")
     if not items:
         return ""
     return f'<section class="card"><h2>Notes</h2><ul class="notes">{"".join(items)}</ul></section>'

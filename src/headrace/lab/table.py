@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -72,16 +72,16 @@ def build_table(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
-def marked_notes(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+def marked_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """(mark, who, note): what spoils a row first; many disturbed rows share one line."""
     found = []
     disturbed = []
     for row in rows:
-        for note in row.figures["notes"]:
+        for note in row["notes"]:
             if note.startswith(DISTURBED):
-                disturbed.append((DOUBT, row.model, note))
+                disturbed.append((DOUBT, row["model"], note))
             else:
-                found.append((DOUBT if row.trusted else SPOILED, row.model, note))
+                found.append((DOUBT if row["trusted"] else SPOILED, row["model"], note))
     if len(disturbed) > DISTURBED_LINES_MAX:
         words = "the machine was busy with other programs; repeat it on a quiet one"
         disturbed = [(DOUBT, f"{len(disturbed)} of {len(rows)} rows", words)]
@@ -93,6 +93,6 @@ def print_result(console: Console, rows: Sequence[Row], title: str, footer: str)
     if not console.is_terminal:
         console = Console(file=console.file, width=FILE_COLUMNS, no_color=True, highlight=False)
     console.print(build_table(rows, title))
-    for mark, who, note in marked_notes(rows):
+    for mark, who, note in marked_notes([row.figures for row in rows]):
         console.print(f"{mark} [bold]{escape(who)}[/bold]: {escape(note)}", soft_wrap=True)
     console.print(f"[dim]{escape(footer)}[/dim]")
