@@ -49,6 +49,7 @@ def test_summary_uses_all_rounds_for_a_percentile_that_one_cannot_carry():
         ({"exceptions": 2, "first_exception": "boom"}, "2 exceptions in the server's loop"),
         ({"requests": 150}, "too short: 150 requests"),
         ({"busy_share": 0.99, "server_busy_share": 0.6}, "load generator overloaded"),
+        ({"shared_core": True}, "share the only core"),
         ({"failed": "the server died of SIGSEGV: no message"}, "SIGSEGV"),
         ({"requests": 0}, "not a single request was answered"),
     ],

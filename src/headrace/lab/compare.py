@@ -200,8 +200,6 @@ def show(
     if interrupted:
         print("interrupted; measured so far:", file=sys.stderr)
     print_result(Console(), rows, title_line(report["flags"]), machine_line(machine))
-    for note in report["notes"]:
-        print(note)
     for path, write in ((options.json, write_json), (options.html, write_page)):
         if path is not None:
             try:

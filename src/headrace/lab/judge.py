@@ -73,6 +73,8 @@ def percentile_notes(latency_us: Mapping[str, float | None], requests: int) -> l
 
 def generator_notes(measured: Sequence[Round]) -> list[str]:
     """The generator limits the result when it never rests while the server does."""
+    if any(one.shared_core for one in measured):
+        return ["server and load share the only core: the rate and the latency are of both"]
     overloaded = [
         one
         for one in measured
@@ -90,6 +92,8 @@ def generator_notes(measured: Sequence[Round]) -> list[str]:
 
 def doubts(measured: Sequence[Round], rates: Sequence[float], median: float) -> list[str]:
     """Somebody else used the cores, or the rounds disagree: one note, with the figures."""
+    if any(one.shared_core for one in measured):
+        return []  # a worse note stands there already
     load = max((1.0 - one.window.cpu_share for one in measured), default=0.0)
     server = max((one.server_waiting_share or 0.0 for one in measured), default=0.0)
     spread = (max(rates) - min(rates)) / median if len(rates) > 1 and median > 0 else 0.0

@@ -49,8 +49,9 @@ def describe_machine() -> dict[str, Any]:
 
 def machine_line(machine: dict[str, Any]) -> str:
     """The same in one line for people."""
+    cores = machine["cores_allowed"]
     return (
-        f"{machine['cpu']}, {machine['cores_allowed']} cores,"
+        f"{machine['cpu']}, {cores} core{'' if cores == 1 else 's'},"
         f" {machine['memory_bytes'] / 2**30:.0f} GiB, Linux {machine['kernel']},"
         f" {machine['python']}"
     )

@@ -69,6 +69,7 @@ class Round:
     rss_start_bytes: int | None = None
     rss_bytes: int | None = None
     connections: int = 0
+    shared_core: bool = False
     statistics: dict[str, Any] | None = None
     exceptions: int = 0
     first_exception: str | None = None
@@ -80,7 +81,8 @@ Tick = Callable[[str], None]
 
 def measure_round(contender: Contender, plan: Plan, cores: Cores, tick: Tick) -> Round:
     """Measures the contender once; a server that fails makes a round with the reason."""
-    found = Round(contender.name, connections=plan.busy + plan.idle)
+    connections = plan.busy + plan.idle
+    found = Round(contender.name, connections=connections, shared_core=cores.shared)
     try:
         tick("starting")
         if plan.target is not None:

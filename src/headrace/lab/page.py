@@ -81,7 +81,7 @@ def card(title: str, explanation: str, body: str) -> str:
     )
 
 
-def charts(rows: list[Mapping[str, Any]], general: list[str]) -> str:
+def charts(rows: list[Mapping[str, Any]]) -> str:
     rate = "requests per second; more is better; whiskers: all rounds"
     cost = "µs; less is better; solid: user time, pale: kernel"
     latency = "● p50  ◆ p99  ▲ p99.9, logarithmic; further left is better"
@@ -89,7 +89,7 @@ def charts(rows: list[Mapping[str, Any]], general: list[str]) -> str:
         card("Throughput", rate, rate_chart(rows)),
         card("Server CPU per request", cost, cost_chart(rows)),
         card("Latency", latency, latency_chart(rows)),
-        notes(rows, general),
+        notes(rows),
     )
     return f'<div class="charts">{"".join(cards)}</div>'
 
@@ -108,8 +108,8 @@ def table(rows: list[Mapping[str, Any]]) -> str:
     )
 
 
-def notes(rows: list[Mapping[str, Any]], general: list[str]) -> str:
-    items = [f"<li>{escape(note)}</li>" for note in general]
+def notes(rows: list[Mapping[str, Any]]) -> str:
+    items = []
     for mark, who, note in marked_notes(rows):
         kind = ' class="serious"' if mark == SPOILED else ""
         items.append(f"<li{kind}><b>{escape(who)}</b>: {escape(note)}</li>")
@@ -140,7 +140,7 @@ def build_page(report: Mapping[str, Any]) -> str:
 <header><h1>What a request costs on each I/O model</h1>
 <p>{escape(title_line(report["flags"]))}{ended}</p>
 <p class="soft">{escape(machine_line(dict(report["machine"])))}</p>{legend(rows)}</header>
-{charts(rows, list(report["notes"]))}
+{charts(rows)}
 <section class="card wide"><h2>All figures</h2>
 <p class="soft">medians of the rounds; ± is half the distance between best and worst round</p>
 {table(rows)}</section>

@@ -51,7 +51,6 @@ def build_report(
         "cores": {"load": cores.load, "server": sorted(cores.server)},
         "versions": dict(versions),
         "flags": flags_of(options),
-        "notes": notes,
         "rows": [row.figures for row in rows],
     }
 
