@@ -21,7 +21,6 @@ DEBIAN_PACKAGES = "build-essential pkg-config liburing-dev python3-dev"
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
-    "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
     # Plain method descriptors: asyncio's C code reaches call_soon() without a function object.

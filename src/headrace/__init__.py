@@ -1,0 +1,47 @@
+"""Every Unix I/O model behind one asyncio event loop, io_uring first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from headrace.loop.event_loop import EventLoop
+from headrace.models.registry import (
+    ModelInfo,
+    ModelUnavailableError,
+    UnknownModelError,
+    models,
+)
+
+__version__ = "0.1.0"
+__all__ = [
+    "EventLoop",
+    "ModelInfo",
+    "ModelUnavailableError",
+    "UnknownModelError",
+    "models",
+    "new_event_loop",
+    "run",
+]
+
+_T = TypeVar("_T")
+
+
+def new_event_loop(model: str | None = None) -> EventLoop:
+    """A new event loop on *model*; for asyncio.Runner(loop_factory=...) and uvicorn --loop.
+
+    Without *model*: $HEADRACE_MODEL, else ``uring`` where this kernel and process offer it, else
+    ``epoll``.
+
+    Raises:
+        UnknownModelError: no model has that name.
+        ModelUnavailableError: it cannot be had here; the message says why.
+    """
+    return EventLoop(model)
+
+
+def run(main: Coroutine[Any, Any, _T], *, model: str | None = None, debug: bool | None = None) -> _T:
+    """asyncio.run() on a headrace loop: run *main*, answer its result, close the loop."""
+    with asyncio.Runner(debug=debug, loop_factory=lambda: new_event_loop(model)) as runner:
+        return runner.run(main)

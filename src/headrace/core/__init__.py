@@ -1,0 +1,1 @@
+"""What every model shares: operations, the ready queue, timers, buffers, statistics."""

@@ -1,0 +1,1 @@
+"""What the kernel offers: one extern-only ``.pxd`` per C header, and errno as an exception."""

@@ -1,0 +1,9 @@
+from collections.abc import Iterator
+
+class DescriptorTable:
+    """Objects by file descriptor."""
+
+    @property
+    def count(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[object]: ...

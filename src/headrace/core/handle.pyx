@@ -1,0 +1,188 @@
+"""Handles: a callback that the loop will run, once, in its context.
+
+The shape of asyncio.Handle and asyncio.TimerHandle, to which ``isinstance`` says yes, without
+being subclasses of them: their __slots__ cannot be joined with a native base.
+"""
+
+import asyncio
+from asyncio import format_helpers
+
+from cpython.object cimport PyObject
+
+from headrace.core.timer_heap cimport Timer, TimerHeap
+
+cdef extern from "Python.h":
+    # Undeclared as exceptions: an error is handled in report_failure(), off the fast path.
+    PyObject *call "PyObject_Call" (PyObject *callable, PyObject *arguments, PyObject *keywords)
+    void release "Py_DECREF" (PyObject *reference)
+    object PyContext_CopyCurrent()
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+
+
+cdef int raise_pending() except -1:
+    """Let the error that a C call has set come up as an exception."""
+    return -1
+
+
+cdef Handle make_handle(object loop, object callback, tuple arguments, object context):
+    cdef Handle handle = Handle.__new__(Handle)
+    handle.loop = loop
+    handle.callback = callback
+    handle.arguments = arguments
+    handle.context = PyContext_CopyCurrent() if context is None else context
+    return handle
+
+
+cdef class Handle(Timer):
+    def __init__(self, callback, args, loop, context=None):
+        self.loop = loop
+        self.callback = callback
+        self.arguments = tuple(args)
+        self.context = PyContext_CopyCurrent() if context is None else context
+
+    @property
+    def __class__(self):
+        return asyncio.Handle
+
+    @property
+    def _callback(self):
+        return self.callback
+
+    @property
+    def _args(self):
+        return self.arguments
+
+    @property
+    def _context(self):
+        return self.context
+
+    @property
+    def _loop(self):
+        return self.loop
+
+    @property
+    def _cancelled(self):
+        return self.is_cancelled
+
+    def get_context(self):
+        return self.context
+
+    def cancelled(self):
+        return self.is_cancelled
+
+    def cancel(self):
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            if not self.loop.get_debug():
+                # Break cycles and free the callback's world now; debug wants to show it.
+                self.callback = None
+                self.arguments = None
+
+    def _run(self):
+        self.run(0, 0)
+
+    def __repr__(self):
+        name = "TimerHandle" if isinstance(self, asyncio.TimerHandle) else "Handle"
+        parts = [name]
+        if self.is_cancelled:
+            parts.append("cancelled")
+        if isinstance(self, asyncio.TimerHandle):
+            parts.append(f"when={self._when}")
+        if self.callback is not None:
+            parts.append(format_helpers._format_callback_source(self.callback, self.arguments))
+        if self._source_traceback:
+            frame = self._source_traceback[-1]
+            parts.append(f"created at {frame[0]}:{frame[1]}")
+        return f"<{' '.join(parts)}>"
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        cdef PyObject *answer
+        cdef object context = self.context
+        if self.is_cancelled:
+            return 0
+        try:
+            PyContext_Enter(context)
+        except RuntimeError:
+            return self.report_failure()
+        answer = call(<PyObject *>self.callback, <PyObject *>self.arguments, NULL)
+        if answer == NULL:
+            return self.fail(context)
+        release(answer)
+        PyContext_Exit(context)
+        return 0
+
+    cdef int fail(self, object context) except -1:
+        """The callback has raised; leave its context, then tell the loop's exception handler."""
+        try:
+            try:
+                raise_pending()
+            finally:
+                PyContext_Exit(context)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            return self.report_failure()
+        return 0
+
+    cdef int report_failure(self) except -1:
+        """Called while the exception is being handled."""
+        import sys
+
+        source = format_helpers._format_callback_source(self.callback, self.arguments)
+        report = {
+            "message": f"Exception in callback {source}",
+            "exception": sys.exc_info()[1],
+            "handle": self,
+        }
+        if self._source_traceback:
+            report["source_traceback"] = self._source_traceback
+        self.loop.call_exception_handler(report)
+        return 0
+
+
+cdef class TimerHandle(Handle):
+    def __init__(self, when, callback, args, loop, context=None):
+        Handle.__init__(self, callback, args, loop, context)
+        self._when = when
+
+    @property
+    def __class__(self):
+        return asyncio.TimerHandle
+
+    @property
+    def _scheduled(self):
+        return self.position >= 0
+
+    def when(self):
+        return self._when
+
+    def cancel(self):
+        if not self.is_cancelled and self.heap is not None:
+            self.heap.remove(self)
+        Handle.cancel(self)
+
+    def __hash__(self):
+        return hash(self._when)
+
+    def __lt__(self, other):
+        return self._when < other._when
+
+    def __le__(self, other):
+        return self._when <= other._when
+
+    def __gt__(self, other):
+        return self._when > other._when
+
+    def __ge__(self, other):
+        return self._when >= other._when
+
+    def __eq__(self, other):
+        if isinstance(other, asyncio.TimerHandle):
+            return (
+                self._when == other._when
+                and self._callback == other._callback
+                and self._args == other._args
+                and self._cancelled == other._cancelled
+            )
+        return NotImplemented

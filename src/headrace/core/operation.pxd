@@ -1,0 +1,94 @@
+from cpython.object cimport PyObject
+from headrace.core.buffer_pool cimport BufferPool
+from headrace.core.ready_queue cimport Runnable
+from headrace.core.statistics cimport Counters
+from headrace.kernel.socket cimport sockaddr_storage
+
+# What perform() answers.  The third is what edge triggering needs: done, and the descriptor is
+# known to have nothing more, so that the next attempt may wait for the next edge.
+cdef enum Outcome:
+    OUTCOME_NOT_DONE = 0
+    OUTCOME_DONE = 1
+    OUTCOME_DONE_AND_EXHAUSTED = 2
+
+cdef enum:
+    READABLE = 1
+    WRITABLE = 2
+
+cdef enum State:
+    STATE_IDLE = 0
+    STATE_IN_FLIGHT = 1
+    STATE_CANCELLING = 2
+
+
+cdef class Operation(Runnable):
+    cdef readonly int fd
+    cdef readonly int kind
+    cdef readonly int events        # READABLE or WRITABLE (POLL: either or both)
+    cdef readonly bint multishot    # completes again and again until cancelled or failed
+    cdef readonly bint eager        # worth an attempt before waiting
+    cdef readonly bint composed     # must not take data unless it delivers: wait, then perform
+    cdef public bint owned          # its owner calls Model.forget() before closing the fd
+    cdef readonly int state
+    cdef readonly bint queued       # its terminal completion is in the ready queue
+    cdef public int result          # >= 0, or a negative errno; set by perform()
+    cdef public unsigned int flags  # of that result: MORE, BUFFER
+    cdef InFlight in_flight
+    cdef PyObject *previous         # BORROWS: neighbours in the in-flight list
+    cdef PyObject *following
+    cdef Operation behind           # the next one waiting on the same descriptor
+    cdef public object on_complete
+
+    cdef Outcome perform(self, Counters *counters) noexcept
+    cdef int run(self, int result, unsigned int flags) except -1
+    cdef int completed(self, int result, unsigned int flags) except -1
+    cdef void retire(self) noexcept
+    cdef bint goes_on(self) noexcept
+
+
+cdef class InFlight:
+    cdef PyObject *first            # OWNS: one reference to each operation in the list
+    cdef readonly Py_ssize_t count
+
+    cdef void add(self, Operation operation) noexcept
+    cdef void discard(self, Operation operation) noexcept
+
+
+cdef class AcceptOperation(Operation):
+    pass
+
+
+cdef class ReceiveOperation(Operation):
+    cdef BufferPool pool
+
+    cdef int received(self, const char *data, int result) except -1
+
+
+cdef class ReceiveIntoOperation(Operation):
+    cdef object target              # OWNS: keeps the memory below alive
+    cdef char *memory
+    cdef size_t length
+
+
+cdef class SendOperation(Operation):
+    cdef object source              # OWNS: keeps the memory below alive
+    cdef const char *memory
+    cdef size_t length
+
+
+cdef class ConnectOperation(Operation):
+    cdef sockaddr_storage address
+    cdef int address_length
+    cdef bint started
+
+    cdef Outcome finish(self, Counters *counters) noexcept
+
+
+cdef class PollOperation(Operation):
+    pass
+
+
+cdef class SendfileOperation(Operation):
+    cdef int file_fd
+    cdef long offset
+    cdef size_t length

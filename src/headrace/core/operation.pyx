@@ -1,0 +1,415 @@
+"""An operation: one thing asked of the kernel, as data, and how to try it without waiting.
+
+Every model takes the same operations.  A readiness model waits until the descriptor is ready
+and calls perform(); a completion model reads the fields and hands them to the kernel.  Either
+way the end is one call of completed(), or, for a multishot operation, one call per piece.
+
+An operation in flight is owned by its model (the in-flight list holds a reference), and so is
+its memory: neither goes away before the terminal completion, the one without MORE.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from headrace.kernel.errno cimport (
+    EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, EPROTO, errno,
+)
+
+from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE
+from headrace.core.statistics cimport (
+    CALL_ACCEPT4, CALL_CONNECT, CALL_GETSOCKOPT, CALL_POLL, CALL_RECV, CALL_SEND, CALL_SENDFILE,
+    KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_INTO, KIND_SEND,
+    KIND_SENDFILE,
+)
+from headrace.core.statistics import KIND_NAMES
+from headrace.kernel cimport poll as poll_h
+from headrace.kernel cimport socket as socket_h
+from headrace.kernel.address cimport address_fill
+from headrace.kernel.unistd cimport close
+
+NOT_DONE = OUTCOME_NOT_DONE
+DONE = OUTCOME_DONE
+DONE_AND_EXHAUSTED = OUTCOME_DONE_AND_EXHAUSTED
+WAITS_READABLE = READABLE
+WAITS_WRITABLE = WRITABLE
+STATE_NAMES = ("idle", "in flight", "cancelling")
+
+
+cdef class Operation(Runnable):
+    def __cinit__(self):
+        self.fd = -1
+        self.state = STATE_IDLE
+        self.previous = NULL
+        self.following = NULL
+
+    @property
+    def kind_name(self):
+        return KIND_NAMES[self.kind]
+
+    @property
+    def wants_read(self):
+        return bool(self.events & READABLE)
+
+    @property
+    def wants_write(self):
+        return bool(self.events & WRITABLE)
+
+    def __repr__(self):
+        shots = " multishot" if self.multishot else ""
+        return f"<{type(self).__name__} fd={self.fd}{shots} {STATE_NAMES[self.state]}>"
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        """Try it now, without waiting; leave result and flags behind unless NOT_DONE."""
+        self.result = 0
+        self.flags = 0
+        return OUTCOME_DONE
+
+    cdef bint goes_on(self) noexcept:
+        """After a DONE perform(): will a multishot operation have more to say?"""
+        return self.multishot and self.result >= 0
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        """The loop's turn: the entry that a model put into the ready queue has come up."""
+        if not flags & MORE:
+            self.retire()
+        return self.completed(result, flags)
+
+    cdef void retire(self) noexcept:
+        """The terminal completion is here: the model is done with this operation."""
+        self.state = STATE_IDLE
+        self.queued = False
+        if self.in_flight is not None:
+            self.in_flight.discard(self)
+
+    cdef void dropped(self, int result, unsigned int flags) noexcept:
+        """The loop was closed with this completion unread: nobody else will."""
+        if not flags & MORE:
+            self.retire()
+
+    cdef int completed(self, int result, unsigned int flags) except -1:
+        """What the owner does with a completion; the default calls on_complete."""
+        if self.on_complete is not None:
+            self.on_complete(self, result, bool(flags & MORE))
+        return 0
+
+
+cdef class InFlight:
+    """The operations that a model has not finished, in a doubly linked list through them."""
+
+    def __cinit__(self):
+        self.first = NULL
+        self.count = 0
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        cdef PyObject *entry = self.first
+        operations = []
+        while entry != NULL:
+            operations.append(<Operation>entry)
+            entry = (<Operation>entry).following
+        return iter(operations)
+
+    cdef void add(self, Operation operation) noexcept:
+        Py_INCREF(operation)
+        operation.in_flight = self
+        operation.previous = NULL
+        operation.following = self.first
+        if self.first != NULL:
+            (<Operation>self.first).previous = <PyObject *>operation
+        self.first = <PyObject *>operation
+        self.count += 1
+
+    cdef void discard(self, Operation operation) noexcept:
+        if operation.previous != NULL:
+            (<Operation>operation.previous).following = operation.following
+        elif self.first == <PyObject *>operation:
+            self.first = operation.following
+        else:
+            return
+        if operation.following != NULL:
+            (<Operation>operation.following).previous = operation.previous
+        operation.previous = NULL
+        operation.following = NULL
+        operation.in_flight = None
+        self.count -= 1
+        Py_DECREF(operation)
+
+
+cdef inline bint is_temporary(int error) noexcept:
+    """Says the kernel "not now", rather than "no"?"""
+    return error == EAGAIN or error == EINTR
+
+
+cdef class AcceptOperation(Operation):
+    """Multishot accept: result is a new descriptor, non-blocking and close-on-exec."""
+
+    def __init__(self, int fd, bint multishot=True, on_complete=None):
+        self.fd = fd
+        self.kind = KIND_ACCEPT
+        self.events = READABLE
+        self.multishot = multishot
+        # A single accept may be cancelled by its caller; a connection that a ring had already
+        # taken would be lost, so it waits and then takes.
+        self.composed = not multishot
+        self.on_complete = on_complete
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        counters.system_calls[CALL_ACCEPT4] += 1
+        self.flags = 0
+        self.result = socket_h.accept4(
+            self.fd, NULL, NULL, socket_h.SOCK_NONBLOCK | socket_h.SOCK_CLOEXEC
+        )
+        if self.result >= 0:
+            return OUTCOME_DONE
+        # accept(2): these are a connection that went away while it waited; there is no error
+        # of ours to report, and the next one may be fine.
+        if is_temporary(errno) or errno == ECONNABORTED or errno == EPROTO:
+            return OUTCOME_NOT_DONE
+        self.result = -errno
+        return OUTCOME_DONE
+
+    cdef void dropped(self, int result, unsigned int flags) noexcept:
+        if result >= 0:
+            close(result)
+        Operation.dropped(self, result, flags)
+
+
+cdef class ReceiveOperation(Operation):
+    """Multishot receive into pooled buffers; ends with result 0 (end of stream) or an error."""
+
+    def __init__(self, int fd, on_complete=None):
+        self.fd = fd
+        self.kind = KIND_RECEIVE
+        self.events = READABLE
+        self.multishot = True
+        self.on_complete = on_complete
+
+    cdef bint goes_on(self) noexcept:
+        return self.result > 0
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        cdef ssize_t size
+        cdef int number = self.pool.acquire()
+        if number < 0:
+            counters.buffer_starvation += 1
+            return OUTCOME_NOT_DONE
+        counters.system_calls[CALL_RECV] += 1
+        size = socket_h.recv(
+            self.fd, self.pool.address(number), self.pool.size, socket_h.MSG_DONTWAIT
+        )
+        if size > 0:
+            self.result = <int>size
+            self.flags = BUFFER | (<unsigned int>number << BUFFER_SHIFT)
+            if <size_t>size < self.pool.size:
+                return OUTCOME_DONE_AND_EXHAUSTED
+            return OUTCOME_DONE
+        self.pool.release(number)
+        self.flags = 0
+        if size < 0 and is_temporary(errno):
+            return OUTCOME_NOT_DONE
+        self.result = 0 if size == 0 else -errno
+        return OUTCOME_DONE
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        cdef int number
+        cdef BufferPool pool = self.pool
+        if not flags & BUFFER:
+            if not flags & MORE:
+                self.retire()
+            return self.received(NULL, result)
+        number = flags >> BUFFER_SHIFT
+        try:
+            if not flags & MORE:
+                self.retire()
+            return self.received(pool.address(number), result)
+        finally:
+            pool.release(number)
+
+    cdef void dropped(self, int result, unsigned int flags) noexcept:
+        if flags & BUFFER:
+            self.pool.release(flags >> BUFFER_SHIFT)
+        Operation.dropped(self, result, flags)
+
+    cdef int received(self, const char *data, int result) except -1:
+        """*result* bytes at *data*, the owner's until it returns; or data NULL: the end."""
+        if self.on_complete is not None:
+            chunk = PyBytes_FromStringAndSize(data, result) if data != NULL else b""
+            self.on_complete(self, result, chunk)
+        return 0
+
+
+cdef class ReceiveIntoOperation(Operation):
+    """One receive into the caller's writable buffer; result is the count of bytes, 0 the end."""
+
+    def __init__(self, int fd, target, on_complete=None):
+        cdef unsigned char[::1] view
+        self.fd = fd
+        self.kind = KIND_RECEIVE_INTO
+        self.events = READABLE
+        self.composed = True
+        self.on_complete = on_complete
+        view = memoryview(target).cast("B")
+        self.target = view
+        self.memory = <char *>&view[0] if view.shape[0] else NULL
+        self.length = view.shape[0]
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        cdef ssize_t size
+        counters.system_calls[CALL_RECV] += 1
+        size = socket_h.recv(self.fd, self.memory, self.length, socket_h.MSG_DONTWAIT)
+        self.flags = 0
+        if size < 0:
+            if is_temporary(errno):
+                return OUTCOME_NOT_DONE
+            self.result = -errno
+            return OUTCOME_DONE
+        self.result = <int>size
+        return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < self.length else OUTCOME_DONE
+
+
+cdef class SendOperation(Operation):
+    """One send; result is how many bytes the kernel took, which may be fewer than given."""
+
+    def __init__(self, int fd, source=None, on_complete=None, *, bint composed=False):
+        cdef const unsigned char[::1] view
+        self.fd = fd
+        self.kind = KIND_SEND
+        self.events = WRITABLE
+        self.eager = True
+        self.composed = composed
+        self.on_complete = on_complete
+        if source is not None:
+            view = memoryview(source).cast("B")
+            self.source = view
+            self.memory = <const char *>&view[0] if view.shape[0] else NULL
+            self.length = view.shape[0]
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        cdef ssize_t size
+        counters.system_calls[CALL_SEND] += 1
+        size = socket_h.send(
+            self.fd, self.memory, self.length, socket_h.MSG_DONTWAIT | socket_h.MSG_NOSIGNAL
+        )
+        self.flags = 0
+        if size < 0:
+            if is_temporary(errno):
+                return OUTCOME_NOT_DONE
+            self.result = -errno
+            return OUTCOME_DONE
+        self.result = <int>size
+        return OUTCOME_DONE_AND_EXHAUSTED if <size_t>size < self.length else OUTCOME_DONE
+
+
+cdef class ConnectOperation(Operation):
+    """One connect; result is 0."""
+
+    def __init__(self, int fd, int family, address, on_complete=None):
+        self.fd = fd
+        self.kind = KIND_CONNECT
+        self.events = WRITABLE
+        self.eager = True
+        self.started = False
+        self.on_complete = on_complete
+        self.address_length = address_fill(family, address, &self.address)
+        if self.address_length == 0:
+            raise ValueError(f"cannot connect a socket of family {family} through a model")
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        self.flags = 0
+        if not self.started:
+            counters.system_calls[CALL_CONNECT] += 1
+            if socket_h.connect(
+                self.fd, <socket_h.sockaddr *>&self.address, self.address_length
+            ) == 0:
+                self.result = 0
+                return OUTCOME_DONE
+            # connect(2): after EINTR the connection goes on being made, as after EINPROGRESS.
+            if errno == EINPROGRESS or errno == EINTR or errno == EALREADY:
+                self.started = True
+                return OUTCOME_NOT_DONE
+            self.result = 0 if errno == EISCONN else -errno
+            return OUTCOME_DONE
+        return self.finish(counters)
+
+    cdef Outcome finish(self, Counters *counters) noexcept:
+        """connect(2): writable means decided, and SO_ERROR says how."""
+        cdef int error = 0
+        cdef socket_h.socklen_t size = sizeof(error)
+        cdef poll_h.pollfd entry
+        entry.fd = self.fd
+        entry.events = <short>poll_h.POLLOUT
+        counters.system_calls[CALL_POLL] += 1
+        if poll_h.poll(&entry, 1, 0) == 0:
+            return OUTCOME_NOT_DONE
+        counters.system_calls[CALL_GETSOCKOPT] += 1
+        if socket_h.getsockopt(
+            self.fd, socket_h.SOL_SOCKET, socket_h.SO_ERROR, &error, &size
+        ) < 0:
+            error = errno
+        self.result = -error
+        return OUTCOME_DONE
+
+
+cdef class PollOperation(Operation):
+    """Wait until ready; result is what it is ready for.  Multishot is level-triggered."""
+
+    def __init__(self, int fd, int events, bint multishot=False, on_complete=None):
+        if events & ~(READABLE | WRITABLE) or not events:
+            raise ValueError(f"events must be WAITS_READABLE, WAITS_WRITABLE or both: {events}")
+        self.fd = fd
+        self.kind = KIND_POLL
+        self.events = events
+        self.multishot = multishot
+        self.on_complete = on_complete
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        cdef poll_h.pollfd entry
+        entry.fd = self.fd
+        entry.events = <short>(
+            (poll_h.POLLIN if self.events & READABLE else 0)
+            | (poll_h.POLLOUT if self.events & WRITABLE else 0)
+        )
+        counters.system_calls[CALL_POLL] += 1
+        if poll_h.poll(&entry, 1, 0) <= 0:
+            return OUTCOME_NOT_DONE
+        self.flags = 0
+        # Hang-up and errors wake both sides, as in asyncio: the next read or write reports them.
+        if entry.revents & ~(poll_h.POLLIN | poll_h.POLLOUT):
+            self.result = self.events
+        else:
+            self.result = (
+                (READABLE if entry.revents & poll_h.POLLIN else 0)
+                | (WRITABLE if entry.revents & poll_h.POLLOUT else 0)
+            )
+        return OUTCOME_DONE
+
+
+cdef class SendfileOperation(Operation):
+    """One sendfile(2) from a regular file; result is the count of bytes, 0 at the file's end."""
+
+    def __init__(self, int fd, int file_fd, long offset, size_t length, on_complete=None):
+        self.fd = fd
+        self.kind = KIND_SENDFILE
+        self.events = WRITABLE
+        self.eager = True
+        self.composed = True
+        self.file_fd = file_fd
+        self.offset = offset
+        self.length = length
+        self.on_complete = on_complete
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        cdef long offset = self.offset
+        cdef ssize_t size
+        counters.system_calls[CALL_SENDFILE] += 1
+        size = socket_h.sendfile(self.fd, self.file_fd, &offset, self.length)
+        self.flags = 0
+        if size < 0:
+            if is_temporary(errno):
+                return OUTCOME_NOT_DONE
+            self.result = -errno
+            return OUTCOME_DONE
+        self.result = <int>size
+        return OUTCOME_DONE_AND_EXHAUSTED if <size_t>size < self.length else OUTCOME_DONE

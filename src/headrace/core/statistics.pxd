@@ -1,0 +1,44 @@
+from libc.stdint cimport uint64_t
+
+cdef enum:
+    CALL_ACCEPT4
+    CALL_CONNECT
+    CALL_EPOLL_CREATE1
+    CALL_EPOLL_CTL
+    CALL_EPOLL_WAIT
+    CALL_GETSOCKOPT
+    CALL_IO_URING_ENTER
+    CALL_IO_URING_REGISTER
+    CALL_IO_URING_SETUP
+    CALL_NANOSLEEP
+    CALL_POLL
+    CALL_PPOLL
+    CALL_PSELECT
+    CALL_RECV
+    CALL_SCHED_YIELD
+    CALL_SEND
+    CALL_SENDFILE
+    CALL_WRITE
+    CALL_COUNT
+
+cdef enum:
+    KIND_ACCEPT
+    KIND_CONNECT
+    KIND_POLL
+    KIND_RECEIVE
+    KIND_RECEIVE_INTO
+    KIND_SEND
+    KIND_SENDFILE
+    KIND_COUNT
+
+cdef struct Counters:
+    uint64_t loop_iterations
+    uint64_t completions
+    uint64_t buffer_starvation
+    uint64_t operations[KIND_COUNT]
+    uint64_t system_calls[CALL_COUNT]
+
+
+cdef class Statistics:
+    cdef Counters counters
+    cdef dict other_system_calls

@@ -1,0 +1,104 @@
+"""<liburing.h>, and the constants that are newer than Debian 12's copy of it (2.3)."""
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from headrace.kernel.socket cimport sockaddr, socklen_t
+
+cdef extern from *:
+    """
+    #include <liburing.h>
+    #ifndef __NR_io_uring_setup
+    #define __NR_io_uring_setup 425
+    #endif
+    """
+
+cdef extern from "<liburing.h>" nogil:
+    struct io_uring_sqe:
+        uint8_t opcode
+        uint8_t flags
+        uint16_t ioprio
+        int32_t fd
+        uint64_t user_data
+        uint16_t buf_group
+
+    struct io_uring_cqe:
+        uint64_t user_data
+        int32_t res
+        uint32_t flags
+
+    struct io_uring_buf_ring:
+        pass
+
+    struct io_uring_buf_reg:
+        uint64_t ring_addr
+        uint32_t ring_entries
+        uint16_t bgid
+
+    struct io_uring_params:
+        uint32_t flags
+        uint32_t features
+        uint32_t cq_entries
+
+    struct io_uring_sq:
+        unsigned int *kflags
+
+    struct io_uring:
+        io_uring_sq sq
+        int ring_fd
+        uint32_t features
+        uint32_t flags
+
+    struct __kernel_timespec:
+        long long tv_sec
+        long long tv_nsec
+
+    unsigned int IORING_SETUP_CLAMP, IORING_SETUP_CQSIZE, IORING_SETUP_COOP_TASKRUN
+    unsigned int IORING_SETUP_TASKRUN_FLAG, IORING_SETUP_SINGLE_ISSUER
+    unsigned int IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_R_DISABLED
+    unsigned int IORING_SQ_TASKRUN, IORING_SQ_CQ_OVERFLOW
+    unsigned int IORING_CQE_F_BUFFER, IORING_CQE_F_MORE
+    unsigned int IORING_CQE_BUFFER_SHIFT
+    unsigned int IORING_FEAT_NODROP, IORING_FEAT_EXT_ARG, IORING_FEAT_CQE_SKIP
+    unsigned int IOSQE_BUFFER_SELECT, IOSQE_CQE_SKIP_SUCCESS
+    unsigned int IORING_RECV_MULTISHOT
+    unsigned int IORING_ASYNC_CANCEL_ANY, IORING_ASYNC_CANCEL_ALL
+
+    int io_uring_queue_init_params(unsigned int entries, io_uring *ring, io_uring_params *params)
+    void io_uring_queue_exit(io_uring *ring)
+    int io_uring_enable_rings(io_uring *ring)
+    io_uring_sqe *io_uring_get_sqe(io_uring *ring)
+    unsigned int io_uring_sq_ready(io_uring *ring)
+    unsigned int io_uring_cq_ready(io_uring *ring)
+    int io_uring_submit(io_uring *ring)
+    int io_uring_submit_and_wait(io_uring *ring, unsigned int count)
+    int io_uring_submit_and_get_events(io_uring *ring)
+    int io_uring_submit_and_wait_timeout(
+        io_uring *ring, io_uring_cqe **cqe, unsigned int count, __kernel_timespec *timeout,
+        void *signals,
+    )
+    unsigned int io_uring_peek_batch_cqe(
+        io_uring *ring, io_uring_cqe **cqes, unsigned int count
+    )
+    void io_uring_cq_advance(io_uring *ring, unsigned int count)
+    int io_uring_register_buf_ring(io_uring *ring, io_uring_buf_reg *reg, unsigned int flags)
+    void io_uring_buf_ring_init(io_uring_buf_ring *ring)
+    void io_uring_buf_ring_add(
+        io_uring_buf_ring *ring, void *address, unsigned int length, unsigned short number,
+        int mask, int offset,
+    )
+    void io_uring_buf_ring_advance(io_uring_buf_ring *ring, int count)
+    int io_uring_buf_ring_mask(unsigned int count)
+
+    void io_uring_sqe_set_data64(io_uring_sqe *sqe, uint64_t data)
+    void io_uring_prep_multishot_accept(
+        io_uring_sqe *sqe, int fd, sockaddr *address, socklen_t *length, int flags
+    )
+    void io_uring_prep_recv(io_uring_sqe *sqe, int fd, void *buffer, size_t length, int flags)
+    void io_uring_prep_send(
+        io_uring_sqe *sqe, int fd, const void *buffer, size_t length, int flags
+    )
+    void io_uring_prep_connect(
+        io_uring_sqe *sqe, int fd, const sockaddr *address, socklen_t length
+    )
+    void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned int events)
+    void io_uring_prep_cancel64(io_uring_sqe *sqe, uint64_t data, int flags)

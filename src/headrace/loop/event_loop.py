@@ -1,0 +1,462 @@
+"""The event loop: native where it is hot, CPython's own where it is not.
+
+`EventLoop` inherits its cold paths from asyncio.BaseEventLoop (create_connection with happy
+eyeballs, create_server, getaddrinfo, executors, the exception handler, async generators, debug
+mode), version by version, and everything that runs per callback or per packet from the native
+classes beside this file.
+"""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+import warnings
+from asyncio import base_events, coroutines, futures, sslproto
+from collections.abc import Callable
+from typing import Any
+
+from headrace.core.handle import Handle
+from headrace.kernel.fork import fork_generation_now
+from headrace.loop.listener import Listener
+from headrace.loop.sockets import SocketMethods
+from headrace.loop.stream_transport import stream_transport
+from headrace.models import registry
+
+UNTIL_CONFORMANCE = "headrace does not have {} yet; they come with the next release"
+
+
+def somaxconn() -> int:
+    """The longest listen backlog that the system grants.
+
+    asyncio's default of 100 turns a connect storm into SYN retransmissions: measured, 200
+    connections a second instead of 45,000.
+    """
+    try:
+        with open("/proc/sys/net/core/somaxconn", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return socket.SOMAXCONN
+
+
+class EventLoop(SocketMethods, asyncio.BaseEventLoop):
+    """An asyncio event loop on one I/O model."""
+
+    def __init__(self, model: str | None = None) -> None:
+        opened = registry.make_model(model)
+        asyncio.BaseEventLoop.__init__(self)
+        self._open(opened)
+        self._signal_handlers: dict[int, Any] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._fork_generation = fork_generation_now()
+        self._wakeup_fd_set = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<EventLoop model={self.model!r} running={self.is_running()} "
+            f"closed={self.is_closed()} debug={self.get_debug()}>"
+        )
+
+    # Running and closing.
+
+    def run_forever(self) -> None:
+        self._check_closed()
+        self._check_running()
+        forked = self._fork_generation != fork_generation_now()
+        self._fork_generation = fork_generation_now()
+        self._bind(forked)
+        mine = self._take_wakeup_fd()
+        try:
+            super().run_forever()
+        finally:
+            if mine and not self._signal_handlers:
+                signal.set_wakeup_fd(-1)
+
+    def _take_wakeup_fd(self) -> bool:
+        """Let signals wake the loop, unless somebody else uses the wake-up descriptor.
+
+        Without it a signal that arrives between the last bytecode and the wait would be
+        noticed only when something else happens.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        mine = self._wake_writer.fileno()
+        before = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
+        if before not in (-1, mine):
+            signal.set_wakeup_fd(before)
+            return False
+        return before == -1
+
+    def close(self) -> None:
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        self._forget_signal_handlers()
+        super().close()
+        self._close_core()
+
+    def _forget_signal_handlers(self) -> None:
+        if not sys.is_finalizing():
+            for number in list(self._signal_handlers):
+                self.remove_signal_handler(number)
+        elif self._signal_handlers:
+            warnings.warn(
+                f"Closing the loop {self!r} on interpreter shutdown stage, skipping signal "
+                "handlers removal",
+                ResourceWarning,
+                stacklevel=3,
+                source=self,
+            )
+            self._signal_handlers.clear()
+
+    # Signals.
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        if coroutines.iscoroutine(callback) or coroutines.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        try:
+            signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        except (ValueError, OSError) as error:
+            raise RuntimeError(str(error)) from error
+        self._signal_handlers[sig] = Handle(callback, args, self, None)
+        try:
+            # The handler itself is the byte that the interpreter writes to the socket pair.
+            signal.signal(sig, _do_nothing)
+            signal.siginterrupt(sig, False)
+        except OSError as error:
+            del self._signal_handlers[sig]
+            if not self._signal_handlers and not self.is_running():
+                signal.set_wakeup_fd(-1)
+            raise RuntimeError(f"sig {sig} cannot be caught") from error
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        self._check_signal(sig)
+        if self._signal_handlers.pop(sig, None) is None:
+            return False
+        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+        try:
+            signal.signal(sig, default)
+        except OSError as error:
+            raise RuntimeError(f"sig {sig} cannot be caught") from error
+        if not self._signal_handlers and not self.is_running():
+            signal.set_wakeup_fd(-1)
+        return True
+
+    def _handle_signal(self, number: int) -> None:
+        handle = self._signal_handlers.get(number)
+        if handle is None:
+            return
+        if handle.cancelled():
+            self.remove_signal_handler(number)
+        else:
+            self._add_callback_signalsafe(handle)
+
+    def _check_signal(self, sig: int) -> None:
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
+
+    # Connections.
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: Any = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> Any:
+        self._check_no_transport(sock)
+        base_events._set_nodelay(sock)
+        return stream_transport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        tls = sslproto.SSLProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(rawsock, tls, extra=extra, server=server)
+        return tls._app_transport
+
+    async def _sendfile_native(self, transport: Any, file: Any, offset: int, count: int | None) -> int:
+        resume_reading = transport.is_reading()
+        transport.pause_reading()
+        await transport._make_empty_waiter()
+        self._forget_transport(transport)
+        try:
+            return await self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
+        finally:
+            self._remember_transport(transport)
+            transport._reset_empty_waiter()
+            if resume_reading:
+                transport.resume_reading()
+
+    # Servers.
+
+    async def create_server(self, *args: Any, backlog: int | None = None, **kwargs: Any) -> Any:
+        backlog = somaxconn() if backlog is None else backlog
+        return await super().create_server(*args, backlog=backlog, **kwargs)
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        tls = None
+        if sslcontext is not None:
+            tls = _ServerTls(self, sslcontext, ssl_handshake_timeout, ssl_shutdown_timeout)
+        listener = Listener(self, sock, protocol_factory, server, tls)
+        self._listeners[sock.fileno()] = listener
+        listener.start()
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        listener = self._listeners.pop(sock.fileno(), None)
+        if listener is None:
+            sock.close()
+        else:
+            listener.stop()
+
+    if sys.version_info >= (3, 13):
+
+        def _attach_to_server(self, server: Any, transport: Any) -> None:
+            server._attach(transport)
+
+        def _detach_from_server(self, server: Any, transport: Any) -> None:
+            server._detach(transport)
+
+    else:
+
+        def _attach_to_server(self, server: Any, transport: Any) -> None:
+            server._attach()
+
+        def _detach_from_server(self, server: Any, transport: Any) -> None:
+            server._detach()
+
+    # Unix sockets.
+
+    async def create_unix_connection(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        path: str | bytes | os.PathLike[str] | None = None,
+        *,
+        ssl: Any = None,
+        sock: socket.socket | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        _check_tls_arguments(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+        if path is not None:
+            if sock is not None:
+                raise ValueError("path and sock can not be specified at the same time")
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.setblocking(False)
+                await self.sock_connect(sock, os.fspath(path))
+            except BaseException:
+                sock.close()
+                raise
+        else:
+            _check_unix_socket(sock)
+            assert sock is not None
+            sock.setblocking(False)
+        return await self._create_connection_transport(
+            sock,
+            protocol_factory,
+            ssl,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+
+    async def create_unix_server(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        path: str | bytes | os.PathLike[str] | None = None,
+        *,
+        sock: socket.socket | None = None,
+        backlog: int | None = None,
+        ssl: Any = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        start_serving: bool = True,
+        cleanup_socket: bool = True,
+    ) -> Any:
+        if isinstance(ssl, bool):
+            raise TypeError("ssl argument must be an SSLContext or None")
+        _check_tls_arguments(ssl, "", ssl_handshake_timeout, ssl_shutdown_timeout)
+        if path is not None:
+            if sock is not None:
+                raise ValueError("path and sock can not be specified at the same time")
+            sock = _bind_unix_socket(os.fspath(path))
+        else:
+            _check_unix_socket(sock)
+        assert sock is not None
+        if cleanup_socket:
+            self._remember_unix_path(sock)
+        sock.setblocking(False)
+        server = base_events.Server(
+            self,
+            [sock],
+            protocol_factory,
+            ssl,
+            somaxconn() if backlog is None else backlog,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+        )
+        if start_serving:
+            server._start_serving()
+            await asyncio.sleep(0)
+        return server
+
+    def _remember_unix_path(self, sock: socket.socket) -> None:
+        """Unix server paths are removed with the server; that comes with conformance."""
+
+    # Not yet.
+
+    async def create_datagram_endpoint(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram endpoints"))
+
+    async def sock_recvfrom(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
+
+    async def sock_recvfrom_into(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
+
+    async def sock_sendto(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
+
+    async def connect_read_pipe(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("pipe transports"))
+
+    async def connect_write_pipe(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("pipe transports"))
+
+    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("subprocesses"))
+
+    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(UNTIL_CONFORMANCE.format("subprocesses"))
+
+
+class _ServerTls:
+    """Puts TLS between an accepted connection and its protocol."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        context: Any,
+        handshake_timeout: float | None,
+        shutdown_timeout: float | None,
+    ) -> None:
+        self.loop = loop
+        self.context = context
+        self.handshake_timeout = handshake_timeout
+        self.shutdown_timeout = shutdown_timeout
+
+    def __call__(self, protocol: asyncio.BaseProtocol) -> sslproto.SSLProtocol:
+        waiter = self.loop.create_future()
+        waiter.add_done_callback(self._handshake_done)
+        return sslproto.SSLProtocol(
+            self.loop,
+            protocol,
+            self.context,
+            waiter,
+            server_side=True,
+            ssl_handshake_timeout=self.handshake_timeout,
+            ssl_shutdown_timeout=self.shutdown_timeout,
+        )
+
+    def _handshake_done(self, waiter: asyncio.Future[None]) -> None:
+        """A failed handshake is the client's affair; as asyncio, say so in debug mode only."""
+        error = None if waiter.cancelled() else waiter.exception()
+        if error is not None and self.loop.get_debug():
+            self.loop.call_exception_handler(
+                {
+                    "message": "Error on transport creation for incoming connection",
+                    "exception": error,
+                }
+            )
+
+
+def _do_nothing(number: int, frame: Any) -> None:
+    """The C-level handler has written the signal's number to the wake-up descriptor."""
+
+
+def _check_tls_arguments(
+    ssl: Any,
+    server_hostname: str | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+) -> None:
+    if ssl is not None and ssl is not False:
+        if server_hostname is None:
+            raise ValueError("you have to pass server_hostname when using ssl")
+        return
+    if server_hostname:
+        raise ValueError("server_hostname is only meaningful with ssl")
+    if handshake_timeout is not None:
+        raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
+    if shutdown_timeout is not None:
+        raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
+
+
+def _check_unix_socket(sock: socket.socket | None) -> None:
+    if sock is None:
+        raise ValueError("no path and sock were specified")
+    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
+
+
+def _bind_unix_socket(path: str | bytes) -> socket.socket:
+    """Bind to *path*; a socket that a dead server left there is removed first."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if path[0] not in (0, "\x00"):
+        try:
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                os.remove(path)
+        except FileNotFoundError:
+            pass
+    try:
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        if error.errno == 98:
+            raise OSError(error.errno, f"Address {path!r} is already in use") from None
+        raise
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,7 @@
+from headrace.core.operation cimport Operation
+from headrace.loop.watchers cimport Watchers
+
+
+cdef class SocketMethods(Watchers):
+    cdef int check_socket(self, object sock) except -1
+    cdef object begin(self, Operation operation)

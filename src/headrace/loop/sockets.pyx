@@ -1,0 +1,156 @@
+"""The sock_* methods: one operation at a time on a socket that is the caller's.
+
+The caller may cancel at any moment and go on using the socket, so no operation here may have
+taken bytes that it does not deliver: all are `composed` (see models/uring.pyx), or try at once.
+"""
+
+import asyncio
+import os
+import socket
+from asyncio import exceptions
+
+from headrace.core.operation cimport (
+    OUTCOME_NOT_DONE, STATE_IDLE, WRITABLE, AcceptOperation, ConnectOperation, Operation,
+    PollOperation, ReceiveIntoOperation, SendfileOperation, SendOperation,
+)
+from headrace.kernel.errors cimport os_error
+from headrace.loop.watchers cimport Watchers
+from headrace.models.contract cimport COMPLETED
+
+cdef size_t SENDFILE_BYTES_MAX = 0x7FFFF000
+
+
+class FutureCompletion:
+    """Resolves a future with an operation's result."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future):
+        self.future = future
+
+    def __call__(self, operation, result, more):
+        if not self.future.done():
+            self.future.set_result(result)
+
+
+cdef class SocketMethods(Watchers):
+    cdef int check_socket(self, object sock) except -1:
+        if self._debug and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
+        self.check_no_transport(sock.fileno())
+        return 0
+
+    cdef object begin(self, Operation operation):
+        """Try *operation* at once; a future of its result if it has to wait, else None."""
+        if operation.perform(&self.counts.counters) != OUTCOME_NOT_DONE:
+            return None
+        future = self.create_future()
+        operation.on_complete = FutureCompletion(future)
+        if self._model.start(operation) == COMPLETED:
+            return None
+        return future
+
+    async def _perform(self, Operation operation):
+        """*operation*'s result, once there is one; raises its error."""
+        cdef int result
+        future = self.begin(operation)
+        if future is None:
+            result = operation.result
+        else:
+            try:
+                result = await future
+            finally:
+                if operation.state != STATE_IDLE:
+                    self._model.stop(operation)
+        if result < 0:
+            raise os_error(-result)
+        return result
+
+    async def sock_recv(self, sock, n):
+        self.check_socket(sock)
+        buffer = bytearray(n)
+        size = await self._perform(ReceiveIntoOperation(sock.fileno(), buffer))
+        del buffer[size:]
+        return bytes(buffer)
+
+    async def sock_recv_into(self, sock, buf):
+        self.check_socket(sock)
+        return await self._perform(ReceiveIntoOperation(sock.fileno(), buf))
+
+    async def sock_sendall(self, sock, data):
+        cdef Py_ssize_t sent = 0
+        self.check_socket(sock)
+        view = memoryview(data).cast("B")
+        while sent < len(view):
+            sent += await self._perform(
+                SendOperation(sock.fileno(), view[sent:], composed=True)
+            )
+
+    async def sock_accept(self, sock):
+        self.check_socket(sock)
+        fd = await self._perform(AcceptOperation(sock.fileno(), False))
+        connection = socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
+        connection.setblocking(False)
+        return connection, connection.getpeername() if sock.family != socket.AF_UNIX else ""
+
+    async def sock_connect(self, sock, address):
+        self.check_socket(sock)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            resolved = await self._ensure_resolved(
+                address, family=sock.family, type=sock.type, proto=sock.proto, loop=self
+            )
+            address = resolved[0][4]
+        try:
+            operation = ConnectOperation(sock.fileno(), sock.family, address)
+        except ValueError:
+            return await self._connect_other_family(sock, address)
+        try:
+            await self._perform(operation)
+        except OSError as error:
+            raise type(error)(error.errno, f"Connect call failed {address}") from None
+
+    async def _connect_other_family(self, sock, address):
+        """A family whose addresses only the socket module knows: connect, then wait."""
+        try:
+            sock.connect(address)
+        except (BlockingIOError, InterruptedError):
+            await self._perform(PollOperation(sock.fileno(), WRITABLE))
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, f"Connect call failed {address}") from None
+
+    async def _sock_sendfile_native(self, sock, file, offset, count):
+        """sendfile(2), as loop.sock_sendfile() asks; the count of bytes sent."""
+        cdef size_t step
+        try:
+            fileno = file.fileno()
+            size = os.fstat(fileno).st_size
+        except (AttributeError, OSError, ValueError) as error:
+            raise exceptions.SendfileNotAvailableError("not a regular file") from error
+        if count is None:
+            count = max(size - offset, 0)
+        sent = 0
+        try:
+            while sent < count:
+                step = min(count - sent, SENDFILE_BYTES_MAX)
+                done = await self._perform(
+                    SendfileOperation(sock.fileno(), fileno, offset + sent, step)
+                )
+                if done == 0:
+                    break  # the file has become shorter
+                sent += done
+            return sent
+        except OSError as error:
+            raise sendfile_error(error, sent)
+        finally:
+            if sent > 0:
+                os.lseek(fileno, offset + sent, os.SEEK_SET)
+
+
+cdef object sendfile_error(object error, object sent):
+    """What to tell the caller: before the first byte another way may still work."""
+    import errno
+
+    if sent == 0 and error.errno in (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK):
+        return exceptions.SendfileNotAvailableError("os.sendfile call failed")
+    return error

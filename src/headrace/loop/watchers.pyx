@@ -1,0 +1,111 @@
+"""add_reader() and add_writer(): level-triggered on every model."""
+
+from headrace.core.descriptor_table cimport DescriptorTable
+from headrace.core.handle cimport Handle, make_handle
+from headrace.core.operation cimport READABLE, STATE_IDLE, WRITABLE, PollOperation
+from headrace.loop.engine cimport LoopCore
+
+
+cdef class Watcher(PollOperation):
+    """Runs a handle at each turn in which the descriptor is ready."""
+
+    cdef Handle handle
+
+    cdef int completed(self, int result, unsigned int flags) except -1:
+        if result < 0 or self.handle is None:
+            return 0
+        return self.handle.run(0, 0)
+
+
+cdef class Watchers(LoopCore):
+    def __cinit__(self, *arguments, **keywords):
+        self.readers = DescriptorTable()
+        self.writers = DescriptorTable()
+
+    def add_reader(self, fd, callback, *args):
+        self.check_no_transport(descriptor_of(fd))
+        self._add_reader(fd, callback, *args)
+
+    def remove_reader(self, fd):
+        self.check_no_transport(descriptor_of(fd))
+        return self._remove_reader(fd)
+
+    def add_writer(self, fd, callback, *args):
+        self.check_no_transport(descriptor_of(fd))
+        self._add_writer(fd, callback, *args)
+
+    def remove_writer(self, fd):
+        self.check_no_transport(descriptor_of(fd))
+        return self._remove_writer(fd)
+
+    def _add_reader(self, fd, callback, *args):
+        return self.watch(self.readers, fd, READABLE, make_handle(self, callback, args, None))
+
+    def _remove_reader(self, fd):
+        return self.unwatch(self.readers, fd)
+
+    def _add_writer(self, fd, callback, *args):
+        return self.watch(self.writers, fd, WRITABLE, make_handle(self, callback, args, None))
+
+    def _remove_writer(self, fd):
+        return self.unwatch(self.writers, fd)
+
+    cdef object watch(self, DescriptorTable table, object fileobj, int events, object handle):
+        cdef Watcher watcher
+        cdef int fd = descriptor_of(fileobj)
+        cdef void *entry = <void *>table.get(fd)
+        self._check_closed()
+        if entry != NULL and (<Watcher>entry).state != STATE_IDLE:
+            watcher = <Watcher>entry
+            watcher.handle.cancel()
+            watcher.handle = handle
+            return handle
+        watcher = Watcher(fd, events, True)
+        watcher.handle = handle
+        self._model.start(watcher)
+        table.set(fd, watcher)
+        return handle
+
+    cdef bint unwatch(self, DescriptorTable table, object fileobj) except -1:
+        cdef Watcher watcher
+        if self._closed:
+            return False
+        watcher = table.remove(descriptor_of(fileobj))
+        if watcher is None:
+            return False
+        watcher.handle.cancel()
+        watcher.handle = None
+        self._model.stop(watcher)
+        return True
+
+    def _check_no_transport(self, fileobj):
+        self.check_no_transport(descriptor_of(fileobj))
+
+    def _forget_transport(self, transport):
+        """The transport lends its descriptor to sock_sendfile()."""
+        self.transports.remove(transport._sock_fd)
+
+    def _remember_transport(self, transport):
+        if transport._sock_fd >= 0:
+            self.transports.set(transport._sock_fd, transport)
+
+    cdef int check_no_transport(self, int fd) except -1:
+        cdef void *entry = <void *>self.transports.get(fd)
+        if entry != NULL and not (<object>entry).is_closing():
+            raise RuntimeError(
+                f"File descriptor {fd!r} is used by transport {<object>entry!r}"
+            )
+        return 0
+
+
+cdef int descriptor_of(object fileobj) except -2:
+    """The descriptor of an int or of anything with fileno()."""
+    cdef object fd = fileobj
+    if not isinstance(fileobj, int):
+        try:
+            fd = int(fileobj.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {fileobj!r}") from None
+    if fd < 0:
+        raise ValueError(f"Invalid file descriptor: {fd}")
+    return fd

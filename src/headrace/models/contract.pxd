@@ -1,0 +1,31 @@
+from headrace.core.buffer_pool cimport BufferPool
+from headrace.core.operation cimport InFlight, Operation
+from headrace.core.ready_queue cimport ReadyQueue
+from headrace.core.statistics cimport Statistics
+
+# What submit() and cancel() answer.
+cdef enum:
+    PENDING = 0
+    COMPLETED = 1
+    CANCELLED = 1
+
+
+cdef class Model:
+    cdef readonly ReadyQueue ready
+    cdef readonly Statistics statistics
+    cdef readonly InFlight in_flight
+    cdef readonly BufferPool pool
+    cdef unsigned long generation
+    cdef readonly bint is_open
+
+    cdef int start(self, Operation operation) except -1
+    cdef int stop(self, Operation operation) except -1
+
+    cpdef open(self)
+    cpdef bind(self)
+    cpdef int submit(self, Operation operation) except -1
+    cpdef int cancel(self, Operation operation) except -1
+    cpdef wait(self, double timeout_s)
+    cpdef flush(self)
+    cpdef forget(self, int fd)
+    cpdef close(self)

@@ -1,0 +1,159 @@
+"""The contract of a model: what the loop sees, and what a model is told.
+
+A model takes operations and completes them.  Its verbs:
+
+    open()             make what the kernel needs; called once, when the loop is made
+    bind()             this thread is going to run the loop; called at each start, so that a
+                       model can notice another thread than last time, or a fork
+    submit(operation)  PENDING: it will complete through the ready queue.  COMPLETED: it is done
+                       already, its result stands in operation.result, completed() is not called
+    cancel(operation)  CANCELLED: it will not complete, its memory is free.  PENDING: it will
+                       still complete once (perhaps with a result, perhaps with -ECANCELED), and
+                       its memory stays the kernel's until then
+    wait(timeout_s)    put what has completed into the ready queue; wait for that at most
+                       timeout_s seconds, for ever if negative, not at all if 0
+    flush()            hand over at once what was submitted or cancelled (before a close(2))
+    forget(fd)         the owner of fd is about to close it
+    close()            give everything back; nothing completes any more
+
+Bookkeeping stands here, once: which operations are in flight, their states, the counts.  The
+loop calls start() and stop(), which keep the books and call the verbs.  There is no verb to
+wake a waiting model: the loop's socket pair is a descriptor like any other, and a byte written
+to it wakes every model by the same path that data takes.
+"""
+
+from headrace.kernel.errno cimport ECANCELED
+
+from headrace.core.operation cimport (
+    STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation, ReceiveOperation,
+)
+from headrace.core.ready_queue cimport MORE, ReadyQueue, ready_push
+from headrace.core.statistics cimport Statistics
+from headrace.kernel.fork cimport fork_generation
+
+SUBMIT_PENDING = PENDING
+SUBMIT_COMPLETED = COMPLETED
+CANCEL_PENDING = PENDING
+CANCEL_CANCELLED = CANCELLED
+
+
+cdef class Model:
+    name = "model"
+    stevens = ""
+    waits = ""
+    copies = ""
+    system_calls = ()
+    capabilities = {}
+    has_own_clock = False
+
+    def __cinit__(self, *arguments, **keywords):
+        self.in_flight = InFlight()
+        self.generation = fork_generation()
+
+    def connect(self, ReadyQueue ready, Statistics statistics):
+        """Tell the model where completions go and where counts are kept."""
+        self.ready = ready
+        self.statistics = statistics
+
+    def __repr__(self):
+        state = "open" if self.is_open else "closed"
+        return f"<{type(self).__name__} {self.name!r} {state} in_flight={self.in_flight.count}>"
+
+    @classmethod
+    def available(cls):
+        """None where this kernel and process offer the model, else the reason they do not."""
+        return None
+
+    # What the loop calls.
+
+    cdef int start(self, Operation operation) except -1:
+        """Submit, with the books kept: PENDING or COMPLETED, as submit() answers."""
+        cdef int answer
+        if operation.state != STATE_IDLE:
+            raise RuntimeError(f"{operation!r} is in flight already")
+        if isinstance(operation, ReceiveOperation):
+            (<ReceiveOperation>operation).pool = self.pool
+        operation.state = STATE_IN_FLIGHT
+        self.in_flight.add(operation)
+        self.statistics.counters.operations[operation.kind] += 1
+        try:
+            answer = self.submit(operation)
+        except BaseException:
+            operation.retire()
+            raise
+        if answer == COMPLETED:
+            self.statistics.counters.completions += 1
+            operation.retire()
+        return answer
+
+    cdef int stop(self, Operation operation) except -1:
+        """Cancel, with the books kept: CANCELLED or PENDING, as cancel() answers."""
+        if operation.state == STATE_IDLE:
+            return CANCELLED
+        if operation.state == STATE_CANCELLING:
+            return PENDING
+        operation.state = STATE_CANCELLING
+        if operation.queued:
+            # Its terminal completion stands in the ready queue already.
+            return PENDING
+        if self.cancel(operation) == CANCELLED:
+            operation.retire()
+            return CANCELLED
+        return PENDING
+
+    def start_operation(self, Operation operation):
+        """start(), for tests and tools."""
+        return self.start(operation)
+
+    def stop_operation(self, Operation operation):
+        """stop(), for tests and tools."""
+        return self.stop(operation)
+
+    # What a model in Python calls.
+
+    def perform(self, Operation operation):
+        """Try *operation* without waiting: NOT_DONE, DONE or DONE_AND_EXHAUSTED."""
+        return operation.perform(&self.statistics.counters)
+
+    def goes_on(self, Operation operation):
+        """After perform() answered DONE: is this multishot operation to be tried again?"""
+        return operation.goes_on()
+
+    def complete(self, Operation operation, int result, unsigned int flags=0, *, bint more=False):
+        """Queue a completion of *operation*, with operation.flags as perform() left them."""
+        self.statistics.counters.completions += 1
+        if more:
+            flags |= MORE
+        else:
+            operation.queued = True
+        ready_push(self.ready, operation, result, flags)
+
+    def complete_cancelled(self, Operation operation):
+        """Queue the end of an operation whose cancel() answered PENDING."""
+        self.complete(operation, -ECANCELED)
+
+    # What a model implements.
+
+    cpdef open(self):
+        raise NotImplementedError(f"{type(self).__name__}.open")
+
+    cpdef bind(self):
+        pass
+
+    cpdef int submit(self, Operation operation) except -1:
+        raise NotImplementedError(f"{type(self).__name__}.submit")
+
+    cpdef int cancel(self, Operation operation) except -1:
+        raise NotImplementedError(f"{type(self).__name__}.cancel")
+
+    cpdef wait(self, double timeout_s):
+        raise NotImplementedError(f"{type(self).__name__}.wait")
+
+    cpdef flush(self):
+        pass
+
+    cpdef forget(self, int fd):
+        pass
+
+    cpdef close(self):
+        raise NotImplementedError(f"{type(self).__name__}.close")

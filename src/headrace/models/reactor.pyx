@@ -1,0 +1,359 @@
+"""The reactor: completion made of readiness, once, for every readiness model.
+
+A readiness model knows four verbs: add, modify, remove, wait ("which of these descriptors are
+ready?").  The reactor makes a Model of any of them: an operation waits in the registration of
+its descriptor, and when the descriptor is reported ready, the registration comes up in the
+ready queue and tries the operation there.  Trying late, in the loop's turn, rather than in
+wait() has two reasons: the bytes are still in the cache when the protocol sees them, and what
+ran before in the same turn may have paused or closed.
+
+Level or edge.  A level-triggered model repeats itself while data is left, so one attempt per
+report is enough.  An edge-triggered one speaks once: `maybe_ready` remembers what it said until
+an attempt shows that nothing is left (NOT_DONE, or DONE_AND_EXHAUSTED: epoll(7), a short read
+or write means drained).  One exception, which loses the end of the stream if missed: data and
+FIN that arrive together are one edge, so after a hang-up a short read is not the end.
+"""
+
+from headrace.kernel.errno cimport EMFILE
+
+from headrace.core.buffer_pool cimport BufferPool
+from headrace.core.descriptor_table cimport DescriptorTable
+from headrace.core.operation cimport (
+    OUTCOME_DONE, OUTCOME_DONE_AND_EXHAUSTED, OUTCOME_NOT_DONE, READABLE, WRITABLE, Operation,
+    Outcome,
+)
+from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
+from headrace.core.statistics cimport KIND_ACCEPT, KIND_POLL, Counters
+from headrace.kernel.fork cimport fork_generation
+from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
+
+REPORTS_READABLE = READABLE
+REPORTS_WRITABLE = WRITABLE
+REPORTS_HANGUP = HANGUP
+REPORTS_ENDING = ENDING
+
+# Buffers are filled and emptied one at a time; a second one only if a callback runs a receive.
+cdef int BUFFER_COUNT = 4
+cdef size_t BUFFER_SIZE = 256 * 1024
+# How many connections one report may accept before the others have their turn.
+cdef int ACCEPTS_PER_TURN_MAX = 64
+
+
+cdef class Readiness:
+    name = "readiness"
+    stevens = "multiplexing"
+    waits = ""
+    copies = "the loop thread"
+    system_calls = ()
+    edge_triggered = False
+    certain = True
+    capabilities = {
+        "edge_triggered": False,
+        "cancels_at_once": True,
+        "multishot": False,
+        "batches": False,
+        "regular_files": False,
+        "descriptor_max": None,
+    }
+
+    @classmethod
+    def available(cls):
+        """None where this kernel offers the model, else the reason it does not."""
+        return None
+
+    def attach(self, ReadyQueue ready, DescriptorTable table, statistics):
+        self.ready = ready
+        self.table = table
+        self.statistics = statistics
+
+    cdef int report(self, int fd, int events) except -1:
+        """*fd* is ready for *events*: its registration comes up in the loop's turn."""
+        cdef Registration registration
+        cdef void *entry = <void *>self.table.get(fd)
+        if entry == NULL:
+            return 0
+        registration = <Registration>entry
+        return ready_push(self.ready, registration, events, 0)
+
+    def report_ready(self, int fd, int events):
+        """report(), for a model written in Python."""
+        self.report(fd, events)
+
+    cpdef open(self):
+        pass
+
+    cpdef add(self, int fd, int events):
+        raise NotImplementedError(f"{type(self).__name__}.add")
+
+    cpdef modify(self, int fd, int events):
+        raise NotImplementedError(f"{type(self).__name__}.modify")
+
+    cpdef remove(self, int fd):
+        raise NotImplementedError(f"{type(self).__name__}.remove")
+
+    cpdef wait(self, double timeout_s):
+        raise NotImplementedError(f"{type(self).__name__}.wait")
+
+    cpdef close(self):
+        pass
+
+
+cdef class Registration(Runnable):
+    """What waits on one descriptor: a queue of readers and a queue of writers."""
+
+    def __repr__(self):
+        return (f"<Registration fd={self.fd} watched={self.watched} "
+                f"maybe_ready={self.maybe_ready} reader={self.reader!r} writer={self.writer!r}>")
+
+    cdef void insert(self, Operation operation) noexcept:
+        cdef Operation last
+        operation.behind = None
+        last = self.reader if operation.events & READABLE else self.writer
+        if last is None:
+            if operation.events & READABLE:
+                self.reader = operation
+            else:
+                self.writer = operation
+            return
+        while last.behind is not None:
+            last = last.behind
+        last.behind = operation
+
+    cdef bint take_out(self, Operation operation) noexcept:
+        """Take *operation* out of its queue; False if it did not stand there."""
+        cdef Operation before
+        if self.reader is operation:
+            self.reader = operation.behind
+        elif self.writer is operation:
+            self.writer = operation.behind
+        else:
+            before = self.reader if operation.events & READABLE else self.writer
+            while before is not None and before.behind is not operation:
+                before = before.behind
+            if before is None:
+                return False
+            before.behind = operation.behind
+        operation.behind = None
+        return True
+
+    cdef int wanted(self) noexcept:
+        return (
+            (READABLE if self.reader is not None else 0)
+            | (WRITABLE if self.writer is not None else 0)
+        )
+
+    cdef int run(self, int events, unsigned int flags) except -1:
+        cdef Reactor reactor = self.reactor
+        cdef bint certain = reactor.certain and not events & AGAIN
+        if events & AGAIN:
+            self.queued = False
+        if events & (HANGUP | ENDING):
+            self.hangup = True
+        if events & HANGUP:
+            events |= READABLE | WRITABLE
+        if reactor.edge_triggered:
+            self.maybe_ready |= events & (READABLE | WRITABLE)
+        # A POLL operation may wait for both sides; it stands in the readers' queue.
+        if events & READABLE or (
+            events & WRITABLE and self.reader is not None and self.reader.events & WRITABLE
+        ):
+            self.attempt(READABLE, certain and bool(events & READABLE))
+        if events & WRITABLE:
+            self.attempt(WRITABLE, certain)
+        if self.reactor is None:
+            return 0
+        reactor.watch(self)
+        if reactor.edge_triggered and self.maybe_ready & self.wanted() and not self.queued:
+            self.queued = True
+            ready_push(reactor.ready, self, (self.maybe_ready & self.wanted()) | AGAIN, 0)
+        return 0
+
+    cdef int attempt(self, int side, bint certain) except -1:
+        """Try what waits on *side* until it says "not now", or has had its share."""
+        cdef Operation operation
+        cdef Outcome outcome
+        cdef Counters *counters = &self.reactor.statistics.counters
+        cdef int budget = ACCEPTS_PER_TURN_MAX
+        while True:
+            operation = self.reader if side == READABLE else self.writer
+            if operation is None:
+                return 0
+            if operation.kind == KIND_POLL and certain:
+                operation.result = operation.events & side
+                outcome = OUTCOME_DONE
+            else:
+                outcome = operation.perform(counters)
+            if outcome == OUTCOME_NOT_DONE:
+                self.maybe_ready &= ~side
+                return 0
+            counters.completions += 1
+            if outcome == OUTCOME_DONE_AND_EXHAUSTED and not self.hangup:
+                self.maybe_ready &= ~side
+            if not operation.goes_on():
+                self.take_out(operation)
+                operation.run(operation.result, operation.flags)
+                if operation.kind == KIND_POLL or outcome == OUTCOME_DONE_AND_EXHAUSTED:
+                    return 0
+                if self.reactor is None:
+                    return 0
+                continue
+            operation.run(operation.result, operation.flags | MORE)
+            budget -= 1
+            if operation.kind != KIND_ACCEPT or budget == 0 or self.reactor is None:
+                return 0
+
+
+cdef class Reactor(Model):
+    def __init__(self, Readiness readiness):
+        self.readiness = readiness
+        self.registrations = DescriptorTable()
+        self.pool = BufferPool(BUFFER_COUNT, BUFFER_SIZE)
+        self.edge_triggered = readiness.edge_triggered
+        self.certain = readiness.certain
+        limit = readiness.capabilities["descriptor_max"]
+        self.descriptor_max = -1 if limit is None else limit
+
+    @property
+    def name(self):
+        return self.readiness.name
+
+    @property
+    def capabilities(self):
+        return self.readiness.capabilities
+
+    def connect(self, ready, statistics):
+        Model.connect(self, ready, statistics)
+        self.readiness.attach(ready, self.registrations, statistics)
+
+    cpdef open(self):
+        self.readiness.open()
+        self.is_open = True
+
+    cpdef bind(self):
+        if self.generation == fork_generation():
+            return
+        # A forked child: what it changed in the shared epoll instance would change for the
+        # parent, so it gets its own.
+        self.generation = fork_generation()
+        self.readiness.close()
+        self.readiness.open()
+        for registration in self.registrations:
+            (<Registration>registration).watched = 0
+            self.watch(<Registration>registration)
+
+    cpdef int submit(self, Operation operation) except -1:
+        cdef Registration registration = self.registration_of(operation.fd)
+        cdef int side = READABLE if operation.events & READABLE else WRITABLE
+        cdef bint first = (registration.reader if side == READABLE else registration.writer) is None
+        cdef bint known_busy = (
+            self.edge_triggered and registration.watched and not registration.maybe_ready & side
+        )
+        cdef Outcome outcome
+        if operation.owned:
+            registration.kept = True
+        if operation.eager and first and not known_busy:
+            outcome = operation.perform(&self.statistics.counters)
+            if outcome != OUTCOME_NOT_DONE:
+                if outcome == OUTCOME_DONE_AND_EXHAUSTED:
+                    registration.maybe_ready &= ~side
+                self.drop_if_idle(registration)
+                return COMPLETED
+            registration.maybe_ready &= ~side
+        registration.insert(operation)
+        try:
+            self.watch(registration)
+        except BaseException:
+            registration.take_out(operation)
+            self.drop_if_idle(registration)
+            raise
+        if self.edge_triggered and registration.maybe_ready & side and not registration.queued:
+            registration.queued = True
+            ready_push(self.ready, registration, side | AGAIN, 0)
+        return PENDING
+
+    cpdef int cancel(self, Operation operation) except -1:
+        cdef void *entry = <void *>self.registrations.get(operation.fd)
+        cdef Registration registration
+        if entry != NULL:
+            registration = <Registration>entry
+            registration.take_out(operation)
+            self.watch(registration)
+        return CANCELLED
+
+    cpdef wait(self, double timeout_s):
+        if self.generation != fork_generation():
+            raise RuntimeError(
+                "this event loop was running when the process was forked; "
+                "make a new one in the child"
+            )
+        self.readiness.wait(timeout_s)
+
+    cpdef forget(self, int fd):
+        registration = self.registrations.remove(fd)
+        if registration is not None and (<Registration>registration).watched:
+            (<Registration>registration).watched = 0
+            self.readiness.remove(fd)
+
+    cpdef close(self):
+        cdef Registration registration
+        if not self.is_open:
+            return
+        self.is_open = False
+        for entry in self.registrations:
+            registration = <Registration>entry
+            registration.reader = None
+            registration.writer = None
+            registration.reactor = None
+        self.registrations.clear()
+        self.readiness.close()
+        for operation in self.in_flight:
+            (<Operation>operation).retire()
+
+    cdef Registration registration_of(self, int fd):
+        cdef Registration registration
+        cdef void *entry = <void *>self.registrations.get(fd)
+        if entry != NULL:
+            return <Registration>entry
+        if 0 <= self.descriptor_max < fd:
+            raise OSError(
+                EMFILE,
+                f"{self.name} cannot watch descriptor {fd}: its limit is "
+                f"{self.descriptor_max}; use poll, epoll or uring",
+            )
+        registration = Registration.__new__(Registration)
+        registration.reactor = self
+        registration.fd = fd
+        self.registrations.set(fd, registration)
+        return registration
+
+    cdef int watch(self, Registration registration) except -1:
+        """Tell the readiness model what is wanted of this descriptor now."""
+        cdef int wanted = registration.wanted()
+        if registration.reader is not None:
+            wanted |= registration.reader.events
+        if wanted == 0 and not (registration.kept and self.edge_triggered):
+            return self.unwatch(registration)
+        if self.edge_triggered:
+            # One call in the descriptor's life: every edge is kept in maybe_ready.
+            wanted = READABLE | WRITABLE
+        if wanted == registration.watched or not self.is_open:
+            return 0
+        if registration.watched:
+            self.readiness.modify(registration.fd, wanted)
+        else:
+            self.readiness.add(registration.fd, wanted)
+        registration.watched = wanted
+        return 0
+
+    cdef int unwatch(self, Registration registration) except -1:
+        """Nobody waits: say so, or a hang-up would be reported for ever; and drop it."""
+        if registration.watched:
+            registration.watched = 0
+            self.readiness.remove(registration.fd)
+        return self.drop_if_idle(registration)
+
+    cdef int drop_if_idle(self, Registration registration) except -1:
+        if registration.wanted() == 0 and not registration.watched and not registration.kept:
+            if self.registrations.get(registration.fd) == <void *>registration:
+                self.registrations.remove(registration.fd)
+        return 0

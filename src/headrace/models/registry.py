@@ -1,0 +1,135 @@
+"""Which models there are, which of them this kernel offers, and which one to take."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any
+
+from headrace.models.contract import Model
+from headrace.models.reactor import Reactor, Readiness
+
+ENTRY_POINT_GROUP = "headrace.models"
+ENVIRONMENT_VARIABLE = "HEADRACE_MODEL"
+
+# In the order of Stevens' chapter: who waits and who copies moves from the caller to the kernel.
+BUILT_IN = {
+    "nonblocking": "headrace.models.nonblocking:NonblockingReadiness",
+    "select": "headrace.models.select:SelectReadiness",
+    "poll": "headrace.models.poll:PollReadiness",
+    "epoll": "headrace.models.epoll:EpollReadiness",
+    "epoll-edge": "headrace.models.epoll_edge:EpollEdgeReadiness",
+    "uring": "headrace.models.uring:Uring",
+}
+# What model=None takes: the first that is available.
+CANDIDATES = ("uring", "epoll")
+
+
+class UnknownModelError(ValueError):
+    """There is no model of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"unknown model {name!r}: known are {', '.join(names())}")
+
+
+class ModelUnavailableError(RuntimeError):
+    """The model exists, and this kernel or process does not offer it."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model, and whether it can be had here."""
+
+    name: str
+    stevens: str
+    waits: str
+    copies: str
+    available: bool
+    reason: str | None
+    capabilities: Mapping[str, bool | int | None]
+    system_calls: tuple[str, ...]
+    default: bool
+
+
+def names() -> tuple[str, ...]:
+    """All models: the built-in ones in Stevens' order, then those of other packages."""
+    return (*BUILT_IN, *sorted(set(_entry_points()) - set(BUILT_IN)))
+
+
+def models() -> tuple[ModelInfo, ...]:
+    """All models, with whether and why not they are available here."""
+    default = default_name()
+    return tuple(_describe(name, default) for name in names())
+
+
+def default_name() -> str:
+    """What model=None means: $HEADRACE_MODEL, else uring where a ring can be had, else epoll."""
+    asked = os.environ.get(ENVIRONMENT_VARIABLE)
+    if asked:
+        if asked not in names():
+            raise UnknownModelError(asked)
+        return asked
+    return next(name for name in CANDIDATES if unavailable_reason(name) is None)
+
+
+def make_model(name: str | None = None) -> Model:
+    """A new model, not yet opened.
+
+    Raises:
+        UnknownModelError: no model has that name.
+        ModelUnavailableError: it cannot be had here; the message says why.
+    """
+    if name is None:
+        name = default_name()
+    made = model_class(name)
+    reason = unavailable_reason(name)
+    if reason is not None:
+        raise ModelUnavailableError(reason)
+    return Reactor(made()) if issubclass(made, Readiness) else made()
+
+
+@functools.cache
+def unavailable_reason(name: str) -> str | None:
+    """None where *name* can be had; asked of the kernel once in a process."""
+    reason: str | None = model_class(name).available()
+    return reason
+
+
+@functools.cache
+def model_class(name: str) -> type[Any]:
+    """The Model or Readiness class of that name."""
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        found = getattr(import_module(module), attribute)
+    else:
+        entry_points = _entry_points()
+        if name not in entry_points:
+            raise UnknownModelError(name)
+        found = entry_points[name].load()
+    if not (isinstance(found, type) and issubclass(found, (Model, Readiness))):
+        raise TypeError(f"model {name!r} must be a subclass of Model or Readiness: {found!r}")
+    return found
+
+
+@functools.cache
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _describe(name: str, default: str) -> ModelInfo:
+    made = model_class(name)
+    reason = unavailable_reason(name)
+    return ModelInfo(
+        name=name,
+        stevens=made.stevens,
+        waits=made.waits,
+        copies=made.copies,
+        available=reason is None,
+        reason=reason,
+        capabilities=made.capabilities,
+        system_calls=made.system_calls,
+        default=name == default,
+    )

@@ -1,0 +1,43 @@
+from headrace.core.buffer_pool cimport BufferPool
+from headrace.core.operation cimport Operation
+from headrace.kernel.uring cimport io_uring, io_uring_buf_ring, io_uring_cqe, io_uring_sqe
+from headrace.models.contract cimport Model
+
+
+cdef class RingBuffers(BufferPool):
+    cdef io_uring_buf_ring *ring  # OWNS: anonymous memory, unmapped in __dealloc__
+    cdef bint *is_lent            # OWNS: by number, freed in __dealloc__
+
+    cdef int register(self, io_uring *ring) noexcept
+    cdef void publish(self, int number, int offset) noexcept
+    cdef void lend(self, int number) noexcept
+
+
+cdef class Uring(Model):
+    cdef io_uring ring
+    cdef readonly bint has_ring
+    cdef readonly bint is_enabled
+    cdef unsigned long owner_thread
+    cdef RingBuffers buffers
+    cdef readonly bint multishot_receive
+    cdef bint defer_taskrun
+    cdef list again  # operations to hand over once more before the next wait
+
+    cdef bint is_usable(self) noexcept
+    cdef int make_ring(self) except -1
+    cdef int set_up(self, int mode) noexcept
+    cdef int count_call(self, int call) noexcept
+    cdef int enable(self) except -1
+    cdef int drop_ring(self) except -1
+    cdef int move_to_new_ring(self, bint forked) except -1
+    cdef int cancel_everything(self) except -1
+    cdef io_uring_sqe *next_sqe(self) except NULL
+    cdef int prepare(self, Operation operation) except -1
+    cdef int prepare_again(self) except -1
+    cdef int enter(self, double timeout_s) except -1
+    cdef int harvest(self) except -1
+    cdef int take(self, Operation operation, int result, unsigned int flags) except -1
+    cdef bint is_to_repeat(self, Operation operation, int result) noexcept
+    cdef int repeat(self, Operation operation) except -1
+    cdef int step(self, Operation operation) except -1
+    cdef int finish(self, Operation operation, int result) except -1

@@ -1,0 +1,561 @@
+"""io_uring: the kernel waits and the kernel copies.
+
+Facts.  Submissions and completions are two rings in memory shared with the kernel; one
+io_uring_enter(2) hands over everything queued and waits for what is done, so that a turn of the
+loop costs one system call however many connections it serves.  A multishot receive stays armed
+and takes a buffer from a provided ring for each piece of data; a multishot accept likewise.
+
+What the obvious does wrong, and what is done here:
+
+* Closing a descriptor does not cancel what is in flight on it, and memory handed over is free
+  only at the terminal completion.  So cancel() always answers PENDING, and an operation is held
+  by the in-flight list until its last completion.
+* A completion without F_MORE ends a multishot, also when nobody asked: no buffer was left
+  (ENOBUFS), the completion ring overflowed, the submitting thread has exited (ECANCELED).  Such
+  an operation is handed over again before the next wait, when all buffers are back.
+* DEFER_TASKRUN is the fastest mode and binds the ring to one thread: any other gets EEXIST.
+  asyncio's loops are made in one thread and run in another.  So the ring is made R_DISABLED
+  with the loop (a failure shows then, when there is still a choice), enabled by the thread that
+  runs the loop first, and made anew when another thread takes over, with everything in flight
+  handed over again.  That loses nothing: without MSG_WAITALL a request that has not completed has
+  taken and sent nothing.
+* A receive that is cancelled may have taken data already.  The transport keeps that data; a
+  caller of sock_recv() could not.  Operations whose data would be lost are `composed`: the
+  kernel waits (POLL_ADD), then the loop thread performs.
+* POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
+  handed over again after the callback has run.
+* After fork the child must not touch the ring; see Model.generation.  In the child the ring is
+  only unmapped and closed; operations are handed over to a new one, except sends, which the
+  parent's ring will perform: they end with ECANCELED.
+
+With callbacks ready the loop does not want to wait; then the kernel is entered only if there is
+something to hand over or IORING_SQ_TASKRUN says that it has completions to give.
+"""
+
+from headrace.kernel.errno cimport (
+    EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, ENOBUFS, ENOMEM, ENOSYS, EPERM,
+    EPROTO, ETIME,
+)
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from headrace.core.buffer_pool cimport BufferPool
+from headrace.core.operation cimport (
+    OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE, ConnectOperation,
+    Operation, SendOperation,
+)
+from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, Runnable, ready_push
+from headrace.core.statistics cimport (
+    CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT, KIND_CONNECT,
+    KIND_POLL, KIND_RECEIVE, KIND_SEND,
+)
+from headrace.kernel cimport uring as h
+from headrace.kernel.fork cimport fork_generation
+from headrace.kernel.poll cimport POLLIN, POLLOUT
+from headrace.kernel.socket cimport MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, sockaddr
+from headrace.kernel.unistd cimport (
+    MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap, pthread_self,
+)
+from headrace.kernel.time cimport monotonic_seconds
+from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
+
+import os
+
+cdef unsigned int SQ_ENTRIES = 256
+cdef unsigned int CQ_ENTRIES = 4096
+# 256 buffers: more than a turn brings at a thousand busy connections.  32 KiB: few completions
+# for a large message; only what was received into is resident.
+cdef int BUFFER_COUNT = 256
+cdef size_t BUFFER_SIZE = 32 * 1024
+cdef int BUFFER_GROUP = 0
+cdef double CLOSE_WAIT_S = 0.25
+
+
+cdef class RingBuffers(BufferPool):
+    """The provided-buffer ring: numbers travel to the kernel, and back in completions."""
+
+    def __cinit__(self, int count, size_t size):
+        self.ring = <h.io_uring_buf_ring *>mmap(
+            NULL, count * 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0
+        )
+        if <void *>self.ring == MAP_FAILED:
+            self.ring = NULL
+            raise MemoryError()
+        self.is_lent = <bint *>calloc(count, sizeof(bint))
+        if self.is_lent == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.is_lent)
+        if self.ring != NULL:
+            munmap(self.ring, self.count * 16)
+
+    cdef int register(self, h.io_uring *ring) noexcept:
+        """Give the ring, with every buffer that is not lent, to the kernel; 0 or an errno."""
+        cdef h.io_uring_buf_reg registration
+        cdef int number, error
+        cdef int offset = 0
+        memset(&registration, 0, sizeof(registration))
+        registration.ring_addr = <uint64_t>self.ring
+        registration.ring_entries = self.count
+        registration.bgid = BUFFER_GROUP
+        h.io_uring_buf_ring_init(self.ring)
+        error = -h.io_uring_register_buf_ring(ring, &registration, 0)
+        if error:
+            return error
+        for number in range(self.count):
+            if not self.is_lent[number]:
+                self.publish(number, offset)
+                offset += 1
+        h.io_uring_buf_ring_advance(self.ring, offset)
+        return 0
+
+    cdef void publish(self, int number, int offset) noexcept:
+        h.io_uring_buf_ring_add(
+            self.ring, self.address(number), self.size, number,
+            h.io_uring_buf_ring_mask(self.count), offset,
+        )
+
+    cdef void lend(self, int number) noexcept:
+        """The kernel has filled *number*: it is the receiver's until released."""
+        self.is_lent[number] = True
+        self.idle_count -= 1
+
+    cdef void release(self, int number) noexcept:
+        self.is_lent[number] = False
+        self.idle_count += 1
+        self.publish(number, 0)
+        h.io_uring_buf_ring_advance(self.ring, 1)
+
+
+cdef class ComposedStep(Runnable):
+    """The descriptor of a composed operation is ready: perform it in the loop's turn."""
+
+    cdef Uring model
+    cdef Operation operation
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        cdef Operation operation = self.operation
+        operation.queued = False
+        if operation.state == STATE_CANCELLING or not self.model.is_open:
+            return operation.run(-ECANCELED, 0)
+        if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
+            self.model.again.append(operation)
+            return 0
+        self.model.statistics.counters.completions += 1
+        return operation.run(operation.result, operation.flags)
+
+
+cdef class Uring(Model):
+    name = "uring"
+    stevens = "asynchronous"
+    waits = "the kernel"
+    copies = "the kernel"
+    system_calls = ("io_uring_enter",)
+    capabilities = {
+        "edge_triggered": False,
+        "cancels_at_once": False,
+        "multishot": True,
+        "batches": True,
+        "regular_files": True,
+        "descriptor_max": None,
+    }
+
+    def __cinit__(self, *arguments, **keywords):
+        self.again = []
+
+    def __init__(self, *, bint defer_taskrun=True, bint multishot_receive=True):
+        self.defer_taskrun = defer_taskrun
+        self.multishot_receive = multishot_receive
+        self.buffers = RingBuffers(BUFFER_COUNT, BUFFER_SIZE)
+        self.pool = self.buffers
+
+    def __dealloc__(self):
+        if self.has_ring:
+            h.io_uring_queue_exit(&self.ring)
+
+    @classmethod
+    def available(cls):
+        cdef Uring model = cls()
+        try:
+            model.make_ring()
+        except OSError as error:
+            return unavailable_reason(error)
+        model.drop_ring()
+        return None
+
+    @property
+    def features(self):
+        """What this ring uses, for `headrace models` and tests."""
+        return {
+            "defer_taskrun": self.has_ring and bool(self.ring.flags & h.IORING_SETUP_DEFER_TASKRUN),
+            "multishot_receive": self.multishot_receive,
+        }
+
+    # The contract.
+
+    cpdef open(self):
+        self.make_ring()
+        self.generation = fork_generation()
+        self.is_open = True
+
+    cpdef bind(self):
+        cdef bint forked = self.generation != fork_generation()
+        cdef bint same_thread = self.owner_thread == <unsigned long>pthread_self()
+        if self.is_enabled and (forked or not same_thread):
+            self.move_to_new_ring(forked)
+        if not self.is_enabled:
+            self.enable()
+
+    cpdef int submit(self, Operation operation) except -1:
+        if operation.composed and operation.eager:
+            if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
+                return COMPLETED
+        if self.is_enabled:
+            self.prepare(operation)
+        else:
+            self.again.append(operation)
+        return PENDING
+
+    cpdef int cancel(self, Operation operation) except -1:
+        cdef h.io_uring_sqe *sqe
+        if not self.is_enabled:
+            self.again.remove(operation)
+            return CANCELLED
+        sqe = self.next_sqe()
+        h.io_uring_prep_cancel64(sqe, <uint64_t><void *>operation, 0)
+        h.io_uring_sqe_set_data64(sqe, 0)
+        if self.ring.features & h.IORING_FEAT_CQE_SKIP:
+            sqe.flags |= h.IOSQE_CQE_SKIP_SUCCESS
+        return PENDING
+
+    cpdef wait(self, double timeout_s):
+        if self.generation != fork_generation():
+            raise RuntimeError(
+                "this event loop was running when the process was forked; "
+                "make a new one in the child"
+            )
+        self.prepare_again()
+        self.enter(timeout_s)
+        self.harvest()
+
+    cpdef flush(self):
+        if self.is_enabled and self.owner_thread == <unsigned long>pthread_self():
+            self.enter(0)
+
+    cpdef close(self):
+        cdef Operation operation
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self.is_usable() and self.in_flight.count:
+            self.cancel_everything()
+        self.drop_ring()
+        self.again.clear()
+        for entry in self.in_flight:
+            operation = <Operation>entry
+            if not operation.queued:
+                operation.retire()
+
+    # The ring's life.
+
+    cdef bint is_usable(self) noexcept:
+        """May this thread of this process enter the ring?"""
+        return (
+            self.is_enabled
+            and self.generation == fork_generation()
+            and self.owner_thread == <unsigned long>pthread_self()
+        )
+
+    cdef int make_ring(self) except -1:
+        cdef int error = EINVAL
+        cdef int mode
+        for mode in range(0 if self.defer_taskrun else 1, 3):
+            error = self.set_up(mode)
+            if error != EINVAL:
+                break
+        if error:
+            raise OSError(error, f"io_uring_setup: {os.strerror(error)}")
+        self.has_ring = True
+        self.is_enabled = False
+        if not self.ring.features & h.IORING_FEAT_EXT_ARG:
+            self.drop_ring()
+            raise OSError(ENOSYS, "io_uring is too old here (no EXT_ARG): Linux 5.19 is needed")
+        error = self.buffers.register(&self.ring)
+        self.count_call(CALL_IO_URING_REGISTER)
+        if error:
+            self.drop_ring()
+            raise OSError(error, f"io_uring_register: provided buffers: {os.strerror(error)}")
+        return 0
+
+    cdef int set_up(self, int mode) noexcept:
+        """io_uring_setup(2), newest features first; 0 or an errno."""
+        cdef h.io_uring_params params
+        memset(&params, 0, sizeof(params))
+        params.cq_entries = CQ_ENTRIES
+        params.flags = h.IORING_SETUP_CLAMP | h.IORING_SETUP_CQSIZE | h.IORING_SETUP_R_DISABLED
+        if mode == 0:
+            params.flags |= (
+                h.IORING_SETUP_SINGLE_ISSUER | h.IORING_SETUP_DEFER_TASKRUN
+                | h.IORING_SETUP_TASKRUN_FLAG
+            )
+        elif mode == 1:
+            params.flags |= h.IORING_SETUP_COOP_TASKRUN | h.IORING_SETUP_TASKRUN_FLAG
+        self.count_call(CALL_IO_URING_SETUP)
+        return -h.io_uring_queue_init_params(SQ_ENTRIES, &self.ring, &params)
+
+    cdef int count_call(self, int call) noexcept:
+        if self.statistics is not None:
+            self.statistics.counters.system_calls[call] += 1
+        return 0
+
+    cdef int enable(self) except -1:
+        cdef int error
+        self.count_call(CALL_IO_URING_REGISTER)
+        error = -h.io_uring_enable_rings(&self.ring)
+        if error:
+            raise OSError(error, f"io_uring_register: enable: {os.strerror(error)}")
+        self.owner_thread = <unsigned long>pthread_self()
+        self.is_enabled = True
+        return 0
+
+    cdef int drop_ring(self) except -1:
+        if self.has_ring:
+            self.has_ring = False
+            self.is_enabled = False
+            h.io_uring_queue_exit(&self.ring)
+        return 0
+
+    cdef int move_to_new_ring(self, bint forked) except -1:
+        """Another thread or process runs the loop now: take everything along to a new ring."""
+        cdef Operation operation
+        if not forked:
+            # Reading completions needs no system call; in a forked child it would steal them
+            # from the parent, with whom the ring's memory is shared.
+            self.harvest()
+        self.drop_ring()
+        self.make_ring()
+        self.generation = fork_generation()
+        self.again.clear()
+        for entry in self.in_flight:
+            operation = <Operation>entry
+            if operation.queued:
+                continue
+            if forked and operation.kind == KIND_SEND and not operation.composed:
+                self.finish(operation, -ECANCELED)
+            else:
+                self.again.append(operation)
+        return 0
+
+    cdef int cancel_everything(self) except -1:
+        """Before the ring goes: no operation may keep writing into memory that we free."""
+        cdef double deadline = monotonic_seconds() + CLOSE_WAIT_S
+        cdef h.io_uring_sqe *sqe = self.next_sqe()
+        h.io_uring_prep_cancel64(
+            sqe, 0, h.IORING_ASYNC_CANCEL_ANY | h.IORING_ASYNC_CANCEL_ALL
+        )
+        h.io_uring_sqe_set_data64(sqe, 0)
+        for entry in self.again:
+            self.finish(<Operation>entry, -ECANCELED)
+        self.again.clear()
+        for entry in self.in_flight:
+            if (<Operation>entry).state == STATE_IN_FLIGHT:
+                (<Operation>entry).state = STATE_CANCELLING
+        while any([not (<Operation>entry).queued for entry in self.in_flight]):
+            if monotonic_seconds() > deadline:
+                break
+            self.enter(0.01)
+            self.harvest()
+        return 0
+
+    # Submission.
+
+    cdef h.io_uring_sqe *next_sqe(self) except NULL:
+        cdef h.io_uring_sqe *sqe = h.io_uring_get_sqe(&self.ring)
+        while sqe == NULL:
+            self.enter(0)
+            if h.io_uring_sq_ready(&self.ring):
+                # EBUSY: the kernel wants its completions taken before it takes more.
+                self.harvest()
+            sqe = h.io_uring_get_sqe(&self.ring)
+        return sqe
+
+    cdef int prepare(self, Operation operation) except -1:
+        """Fill a submission entry; the kernel sees it at the next enter."""
+        cdef h.io_uring_sqe *sqe = self.next_sqe()
+        if operation.composed or operation.kind == KIND_POLL:
+            h.io_uring_prep_poll_add(
+                sqe, operation.fd,
+                (POLLIN if operation.events & READABLE else 0)
+                | (POLLOUT if operation.events & WRITABLE else 0),
+            )
+        elif operation.kind == KIND_RECEIVE:
+            h.io_uring_prep_recv(sqe, operation.fd, NULL, 0, 0)
+            sqe.flags |= h.IOSQE_BUFFER_SELECT
+            sqe.buf_group = BUFFER_GROUP
+            if self.multishot_receive:
+                sqe.ioprio |= h.IORING_RECV_MULTISHOT
+        elif operation.kind == KIND_SEND:
+            # BORROWS: the operation keeps its source, and the in-flight list the operation.
+            h.io_uring_prep_send(
+                sqe, operation.fd, (<SendOperation>operation).memory,
+                (<SendOperation>operation).length, MSG_NOSIGNAL,
+            )
+        elif operation.kind == KIND_ACCEPT:
+            h.io_uring_prep_multishot_accept(
+                sqe, operation.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC
+            )
+        elif operation.kind == KIND_CONNECT:
+            h.io_uring_prep_connect(
+                sqe, operation.fd, <const sockaddr *>&(<ConnectOperation>operation).address,
+                (<ConnectOperation>operation).address_length,
+            )
+        else:
+            raise ValueError(f"uring does not know how to do {operation!r}")
+        h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
+        return 0
+
+    cdef int prepare_again(self) except -1:
+        cdef list operations
+        if not self.again:
+            return 0
+        operations = self.again
+        self.again = []
+        for entry in operations:
+            if (<Operation>entry).state == STATE_IN_FLIGHT:
+                self.prepare(<Operation>entry)
+            else:
+                self.finish(<Operation>entry, -ECANCELED)
+        return 0
+
+    cdef int enter(self, double timeout_s) except -1:
+        """One io_uring_enter(2): hand over, and wait if there is reason to."""
+        cdef h.__kernel_timespec limit
+        cdef h.io_uring_cqe *first
+        cdef int answer
+        if timeout_s == 0:
+            if h.io_uring_sq_ready(&self.ring) == 0 and not (
+                self.ring.sq.kflags[0] & (h.IORING_SQ_TASKRUN | h.IORING_SQ_CQ_OVERFLOW)
+            ) and self.ring.flags & h.IORING_SETUP_TASKRUN_FLAG:
+                return 0
+            self.count_call(CALL_IO_URING_ENTER)
+            answer = h.io_uring_submit_and_get_events(&self.ring)
+        elif timeout_s < 0:
+            self.count_call(CALL_IO_URING_ENTER)
+            with nogil:
+                answer = h.io_uring_submit_and_wait(&self.ring, 1)
+        else:
+            limit.tv_sec = <long long>timeout_s
+            limit.tv_nsec = <long long>((timeout_s - <double>limit.tv_sec) * 1e9)
+            self.count_call(CALL_IO_URING_ENTER)
+            with nogil:
+                answer = h.io_uring_submit_and_wait_timeout(&self.ring, &first, 1, &limit, NULL)
+        if answer < 0 and answer not in (-ETIME, -EINTR, -EBUSY, -EAGAIN):
+            raise OSError(-answer, f"io_uring_enter: {os.strerror(-answer)}")
+        return 0
+
+    # Completion.
+
+    cdef int harvest(self) except -1:
+        cdef h.io_uring_cqe *entries[512]
+        cdef unsigned int index, count
+        cdef void *pointer
+        while True:
+            count = h.io_uring_peek_batch_cqe(&self.ring, entries, 512)
+            for index in range(count):
+                pointer = <void *><size_t>entries[index].user_data
+                if pointer != NULL:
+                    self.take(<Operation>pointer, entries[index].res, entries[index].flags)
+            h.io_uring_cq_advance(&self.ring, count)
+            if count < 512:
+                return 0
+
+    cdef int take(self, Operation operation, int result, unsigned int flags) except -1:
+        """One completion entry: what it means for its operation."""
+        cdef unsigned int carried = 0
+        if flags & h.IORING_CQE_F_BUFFER:
+            carried = BUFFER | (flags >> h.IORING_CQE_BUFFER_SHIFT << BUFFER_SHIFT)
+            self.buffers.lend(flags >> h.IORING_CQE_BUFFER_SHIFT)
+            if result <= 0:
+                self.buffers.release(flags >> h.IORING_CQE_BUFFER_SHIFT)
+                carried = 0
+        if result < 0 and self.is_to_repeat(operation, result):
+            return self.repeat(operation)
+        if operation.composed and result >= 0:
+            return self.step(operation)
+        if operation.kind == KIND_POLL and result > 0:
+            result = ready_events(operation, result)
+        if not operation.multishot or result < 0 or (
+            result == 0 and operation.kind != KIND_ACCEPT
+        ):
+            return self.finish(operation, result)
+        self.statistics.counters.completions += 1
+        ready_push(self.ready, operation, result, carried | MORE)
+        if not flags & h.IORING_CQE_F_MORE:
+            return self.repeat(operation)
+        return 0
+
+    cdef bint is_to_repeat(self, Operation operation, int result) noexcept:
+        """Is this failure the ring's, not the operation's?"""
+        if result == -ECANCELED:
+            return operation.state == STATE_IN_FLIGHT
+        if operation.kind == KIND_RECEIVE:
+            if result == -ENOBUFS:
+                self.statistics.counters.buffer_starvation += 1
+                return True
+            if result == -EINVAL and self.multishot_receive:
+                # Linux before 6.0: one receive at a time, armed again after each.
+                self.multishot_receive = False
+                return True
+        if operation.kind == KIND_ACCEPT:
+            return result == -ECONNABORTED or result == -EPROTO
+        return result == -EINTR or (result == -EAGAIN and operation.kind != KIND_CONNECT)
+
+    cdef int repeat(self, Operation operation) except -1:
+        if operation.state == STATE_IN_FLIGHT:
+            self.again.append(operation)
+            return 0
+        return self.finish(operation, -ECANCELED)
+
+    cdef int step(self, Operation operation) except -1:
+        cdef ComposedStep step = ComposedStep.__new__(ComposedStep)
+        step.model = self
+        step.operation = operation
+        operation.queued = True
+        return ready_push(self.ready, step, 0, 0)
+
+    cdef int finish(self, Operation operation, int result) except -1:
+        """The terminal completion: from here on the kernel knows nothing of the operation."""
+        operation.queued = True
+        self.statistics.counters.completions += 1
+        return ready_push(self.ready, operation, result, 0)
+
+
+cdef int ready_events(Operation operation, int revents) noexcept:
+    if revents & ~(POLLIN | POLLOUT):
+        return operation.events
+    return (READABLE if revents & POLLIN else 0) | (WRITABLE if revents & POLLOUT else 0)
+
+
+def unavailable_reason(error):
+    """Why there is no ring, in a line that says where to look."""
+    reason = f"io_uring: {error.strerror}"
+    if error.errno in (EPERM, EACCES):
+        return f"{reason} ({permission_hint()})"
+    if error.errno == ENOSYS:
+        return f"{reason} (a kernel without io_uring, or blocked by seccomp?)"
+    if error.errno == ENOMEM:
+        return f"{reason} (RLIMIT_MEMLOCK?)"
+    return reason
+
+
+def permission_hint():
+    try:
+        with open("/proc/sys/kernel/io_uring_disabled", encoding="ascii") as file:
+            disabled = file.read().strip()
+    except OSError:
+        disabled = "0"
+    if disabled != "0":
+        return f"kernel.io_uring_disabled is {disabled}"
+    return "blocked by seccomp?"
