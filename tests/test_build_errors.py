@@ -39,7 +39,9 @@ def with_liburing_in(folder: Path) -> dict[str, str]:
 
 def test_build_without_a_compiler_says_what_to_install():
     said = build(CC="no-such-compiler -O2")
-    assert said == f"headrace: cannot build, the C compiler 'no-such-compiler' is missing; {INSTALL}\n"
+    assert (
+        said == f"headrace: cannot build, the C compiler 'no-such-compiler' is missing; {INSTALL}\n"
+    )
 
 
 def test_build_without_pkg_config_says_what_to_install(tmp_path):

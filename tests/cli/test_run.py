@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,9 @@ def test_run_leaves_a_program_its_uvloop(headrace):
 
 
 def test_run_works_when_the_program_imports_headrace_first(headrace):
-    program = "import headrace, asyncio\nprint(isinstance(asyncio.new_event_loop(), headrace.EventLoop))"
+    program = (
+        "import headrace, asyncio\nprint(isinstance(asyncio.new_event_loop(), headrace.EventLoop))"
+    )
     assert headrace("run", "-c", program).stdout == "True\n"
 
 

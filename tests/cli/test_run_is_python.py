@@ -1,4 +1,4 @@
-"""``headrace run`` compared with plain Python: exit code and output must be the same, to the byte."""
+"""``headrace run`` against plain Python: exit code and output are the same to the byte."""
 
 import os
 import signal
