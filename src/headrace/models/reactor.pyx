@@ -144,7 +144,10 @@ cdef class Registration(Runnable):
 
     cdef int run(self, int events, unsigned int flags) except -1:
         cdef Reactor reactor = self.reactor
-        cdef bint certain = reactor.certain and not events & AGAIN
+        cdef bint certain
+        if reactor is None:
+            return 0  # forgotten or closed since it was reported
+        certain = reactor.certain and not events & AGAIN
         if events & AGAIN:
             self.queued = False
         if events & (HANGUP | ENDING):
@@ -162,10 +165,25 @@ cdef class Registration(Runnable):
             self.attempt(WRITABLE, certain)
         if self.reactor is None:
             return 0
-        reactor.watch(self)
+        try:
+            reactor.watch(self)
+        except OSError as error:
+            # The kernel will not watch it any more (out of memory, closed behind our back):
+            # that is the operations' failure, not the loop's.
+            self.fail_all(error.errno)
+            return 0
         if reactor.edge_triggered and self.maybe_ready & self.wanted() and not self.queued:
             self.queued = True
             ready_push(reactor.ready, self, (self.maybe_ready & self.wanted()) | AGAIN, 0)
+        return 0
+
+    cdef int fail_all(self, int error) except -1:
+        cdef Operation operation
+        while self.reader is not None or self.writer is not None:
+            operation = self.reader if self.reader is not None else self.writer
+            self.take_out(operation)
+            operation.queued = True
+            ready_push(self.reactor.ready, operation, -error, 0)
         return 0
 
     cdef int attempt(self, int side, bint certain) except -1:
@@ -277,7 +295,10 @@ cdef class Reactor(Model):
         if entry != NULL:
             registration = <Registration>entry
             registration.take_out(operation)
-            self.watch(registration)
+            try:
+                self.watch(registration)
+            except OSError as error:
+                registration.fail_all(error.errno)
         return CANCELLED
 
     cpdef wait(self, double timeout_s):
@@ -289,9 +310,12 @@ cdef class Reactor(Model):
         self.readiness.wait(timeout_s)
 
     cpdef forget(self, int fd):
-        registration = self.registrations.remove(fd)
-        if registration is not None and (<Registration>registration).watched:
-            (<Registration>registration).watched = 0
+        cdef Registration registration = self.registrations.remove(fd)
+        if registration is None:
+            return
+        registration.reactor = None
+        if registration.watched:
+            registration.watched = 0
             self.readiness.remove(fd)
 
     cpdef close(self):

@@ -1,0 +1,1 @@
+"""Socket addresses, for native modules."""

@@ -1,0 +1,1 @@
+"""errno -> exception, for native modules."""

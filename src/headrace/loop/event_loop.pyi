@@ -1,0 +1,52 @@
+# A user's view.  The class itself leans on private parts of asyncio's, which have no types.
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import Any, TypeVar
+
+from headrace.core.statistics import StatisticsDict
+
+UNTIL_CONFORMANCE: str
+_ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
+
+def somaxconn() -> int:
+    """The longest listen backlog that the system grants."""
+
+class EventLoop(asyncio.BaseEventLoop):
+    """An asyncio event loop on one I/O model."""
+
+    def __init__(self, model: str | None = None) -> None: ...
+    @property
+    def model(self) -> str:
+        """The name of the I/O model that the loop runs on."""
+
+    def statistics(self) -> StatisticsDict:
+        """What the loop and its model have done since the loop was made."""
+
+    async def create_unix_connection(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        path: str | bytes | os.PathLike[str] | None = None,
+        *,
+        ssl: bool | SSLContext | None = None,
+        sock: socket.socket | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> tuple[asyncio.Transport, _ProtocolT]: ...
+    async def create_unix_server(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        path: str | bytes | os.PathLike[str] | None = None,
+        *,
+        sock: socket.socket | None = None,
+        backlog: int | None = None,
+        ssl: SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        start_serving: bool = True,
+        cleanup_socket: bool = True,
+    ) -> asyncio.Server: ...
+    async def create_server(self, *args: Any, backlog: int | None = None, **kwargs: Any) -> Any: ...

@@ -1,0 +1,22 @@
+import asyncio
+import socket
+from typing import Any
+
+from headrace.core.operation import ReceiveOperation, SendOperation
+from headrace.core.ready_queue import Runnable
+
+class StreamReceive(ReceiveOperation): ...
+class StreamSend(SendOperation): ...
+
+class StreamTransport(Runnable):
+    """A connected TCP or Unix socket and its protocol; isinstance() says asyncio.Transport."""
+
+def stream_transport(
+    loop: Any,
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    waiter: Any,
+    extra: dict[str, Any] | None,
+    server: Any,
+) -> Any:
+    """A transport for *sock*, which is connected and non-blocking and is now the transport's."""

@@ -1,0 +1,3 @@
+from headrace.models.epoll import EpollReadiness
+
+class EpollEdgeReadiness(EpollReadiness): ...

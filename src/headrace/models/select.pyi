@@ -1,0 +1,3 @@
+from headrace.models.reactor import Readiness
+
+class SelectReadiness(Readiness): ...
