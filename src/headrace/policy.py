@@ -12,11 +12,12 @@ mean "asyncio's loop".
 import asyncio
 from asyncio import DefaultEventLoopPolicy
 from asyncio import SelectorEventLoop as StockEventLoop
+from types import ModuleType
 from typing import Any
 
 import headrace
 
-__all__ = ["EventLoopPolicy", "SelectorEventLoop", "make_default"]
+__all__ = ["EventLoopPolicy", "SelectorEventLoop", "make_default", "make_default_of_uvicorn"]
 
 
 class EventLoopPolicy(DefaultEventLoopPolicy):
@@ -57,3 +58,20 @@ def make_default() -> None:
         names["EventLoop"] = SelectorEventLoop
     for name, value in names.items():
         setattr(asyncio, name, value)
+
+
+def make_default_of_uvicorn(auto: ModuleType) -> None:
+    """Let uvicorn's ``--loop auto``, its default, mean what it means where uvloop is missing.
+
+    *auto* is the module uvicorn.loops.auto.  It takes uvloop wherever that can be imported, which
+    nobody asked for; ``--loop uvloop`` is a request, and is met.
+    """
+    from uvicorn.loops import asyncio as stock
+
+    # Its name since uvicorn 0.36, and before.
+    for mine, plain in [
+        ("auto_loop_factory", "asyncio_loop_factory"),
+        ("auto_loop_setup", "asyncio_setup"),
+    ]:
+        if hasattr(auto, mine) and hasattr(stock, plain):
+            setattr(auto, mine, getattr(stock, plain))

@@ -13,30 +13,34 @@ import os
 import sys
 
 
-class AsyncioWatcher:
-    """A finder that finds nothing itself, but acts once ``asyncio`` has been imported."""
+class ImportWatcher:
+    """A finder that finds nothing itself, but calls ``action(module)`` after a module's import."""
 
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name != "asyncio":
+    def __init__(self, name, action):
+        self.name = name
+        self.action = action
+        sys.meta_path.insert(0, self)
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name:
             return None
-        sys.meta_path.remove(cls)
+        sys.meta_path.remove(self)
         from importlib.util import find_spec
 
         spec = find_spec(name)
         if spec is not None and spec.loader is not None:
-            watch(spec.loader)
+            act_after(spec.loader, self.action)
         return spec
 
 
-def watch(loader):
-    """Call make_default() after this loader has run asyncio's code."""
+def act_after(loader, action):
+    """Let this loader call ``action(module)`` after it has run the module's code."""
     stock = loader.exec_module
 
     def exec_module(module):
         del loader.exec_module
         stock(module)
-        make_default(module)
+        action(module)
 
     # Python drops its import system's frames from tracebacks, and tells them by the file name.
     # With that name, a failing ``import asyncio`` (a selectors.py beside the script) looks as ever.
@@ -56,6 +60,7 @@ def make_default(asyncio):
         print(f"headrace: not active in {sys.executable}: {error}", file=sys.stderr)
     else:
         policy.make_default()
+        ImportWatcher("uvicorn.loops.auto", policy.make_default_of_uvicorn)
 
 
 def load_headrace():
@@ -80,7 +85,7 @@ sys.path[:] = [entry for entry in sys.path if entry != FOLDER]
 if "asyncio" in sys.modules:
     make_default(sys.modules["asyncio"])
 else:
-    sys.meta_path.insert(0, AsyncioWatcher)
+    ImportWatcher("asyncio", make_default)
 
 # The user's own.  Where there is none, the ImportError is the one that ``site`` expects.
 del sys.modules["sitecustomize"]
