@@ -486,7 +486,8 @@ cdef class StreamTransport(Runnable):
             count += 1
         data = self.chunks[0] if count == 1 else b"".join(self.chunks[:count])
         if count == len(self.chunks):
-            self.chunks.clear()
+            # Not cleared but let go: an idle connection keeps no empty list.
+            self.chunks = None
         else:
             del self.chunks[:count]
         self.send.source = data
