@@ -1,0 +1,1 @@
+"""The lab: measures I/O models, with the same service and the same load for each."""

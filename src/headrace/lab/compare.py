@@ -1,0 +1,214 @@
+"""``headrace compare``: the same load on every model, peer and floor, interleaved.
+
+Round one measures every row once, then comes round two: a machine that slows down meanwhile
+slows all rows, and only the ratios of one run count anyway.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from headrace.lab.options import BadArguments, Options, parse
+
+if TYPE_CHECKING:
+    from headrace.lab.contenders import Contender
+    from headrace.lab.measure import Plan, Round
+    from headrace.lab.process import Cores
+    from headrace.lab.summary import Row
+
+EXIT_NOTHING_MEASURED = 1
+EXIT_BAD_ARGUMENTS = 2
+LAB_PACKAGES = ("hdrh", "rich")
+MISSING_LAB = "headrace compare needs the lab's packages: pip install 'headrace[lab]'"
+
+
+class Stopped(BaseException):
+    """SIGINT, SIGTERM or SIGHUP arrived: end everything and show what there is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def main(argv: list[str]) -> int:
+    """Runs ``headrace compare`` and answers its exit status.
+
+    0: at least one row was measured. 1: none was. 2: bad arguments, or the lab's packages are
+    missing. 128 + N: signal N ended it; what was measured so far has been shown.
+    """
+    try:
+        options = parse(argv)
+        contenders, plan = prepare(options)
+    except ModuleNotFoundError as error:
+        if error.name not in LAB_PACKAGES:
+            raise
+        return complain(MISSING_LAB)
+    except (BadArguments, ValueError) as error:
+        return complain(f"headrace compare: {error}")
+    return measure_and_show(options, contenders, plan)
+
+
+def complain(line: str) -> int:
+    print(line, file=sys.stderr)
+    return EXIT_BAD_ARGUMENTS
+
+
+def prepare(options: Options) -> tuple[list[Contender], Plan]:
+    """Who takes part and what load each gets; every bad argument is found here."""
+    for name in LAB_PACKAGES:
+        importlib.import_module(name)  # found missing now, not after the measurement
+
+    from headrace.lab import contenders
+    from headrace.lab.limits import raise_descriptor_limit
+    from headrace.lab.measure import Plan
+    from headrace.lab.target import parse_url, require_free
+
+    raise_descriptor_limit(options.busy + options.idle)
+    target = parse_url(options.http) if options.http else None
+    if target is not None:
+        require_free(target)
+        known = contenders.user_commands(options.command)
+    else:
+        wants_floor = options.floor or any(n.startswith("c-") for n in options.models or ())
+        known = contenders.headrace_models(options.mode) + contenders.peers(options.mode)
+        known += contenders.floors() if wants_floor else []
+    chosen = contenders.choose(known, options.models)
+    if options.models and options.floor:
+        chosen += [one for one in known if one.kind == "floor" and one not in chosen]
+    plan = Plan(
+        busy=options.busy,
+        idle=options.idle,
+        size=options.size,
+        seconds=options.seconds,
+        mode=options.mode,
+        target=target,
+        trace_point=find_trace_point(),
+    )
+    return chosen, plan
+
+
+def find_trace_point() -> int | None:
+    from headrace.lab.syscalls import NotCountable, SystemCallCounter, read_trace_point
+
+    try:
+        number = read_trace_point()
+        SystemCallCounter(number, [os.getpid()]).close()
+    except NotCountable:
+        return None
+    return number
+
+
+def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) -> int:
+    from headrace.lab.process import Cores, adopt_orphans
+
+    cores = Cores.choose()
+    if plan.target is None:
+        cores = cores.single_server()
+    else:
+        adopt_orphans()
+    rounds: dict[str, list[Round]] = {one.name: [] for one in contenders}
+    status = 0
+    allowed = os.sched_getaffinity(0)
+    with stopping_signals():
+        try:
+            os.sched_setaffinity(0, {cores.load})
+            measure_all(contenders, plan, cores, options.repeat, rounds)
+        except Stopped as stop:
+            status = 128 + stop.number
+        finally:
+            os.sched_setaffinity(0, allowed)
+    rows = show(options, contenders, rounds, cores, interrupted=status != 0)
+    if status == 0 and not any(row.measured for row in rows):
+        status = EXIT_NOTHING_MEASURED
+    return status
+
+
+@contextmanager
+def stopping_signals() -> Iterator[None]:
+    """The signals that ask us to end become one exception, so that nothing is left behind."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def measure_all(
+    contenders: list[Contender],
+    plan: Plan,
+    cores: Cores,
+    repeat: int,
+    rounds: dict[str, list[Round]],
+) -> None:
+    """Fills ``rounds``; a contender that failed outright is not tried again."""
+    from rich.console import Console
+
+    from headrace.lab.measure import measure_round
+    from headrace.lab.progress import ProgressLine
+
+    able = [one for one in contenders if one.reason is None]
+    with ProgressLine(Console(stderr=True), repeat * len(able)) as line:
+        for number in range(1, repeat + 1):
+            for contender in able:
+                done = rounds[contender.name]
+                if not (done and done[-1].failed is not None):
+                    tick = ticker(line.show, contender.name, number)
+                    done.append(measure_round(contender, plan, cores, tick))
+                line.advance()
+
+
+def ticker(show: Callable[[str, int, str], None], who: str, number: int) -> Callable[[str], None]:
+    return lambda what: show(who, number, what)
+
+
+def show(
+    options: Options,
+    contenders: list[Contender],
+    rounds: dict[str, list[Round]],
+    cores: Cores,
+    *,
+    interrupted: bool,
+) -> list[Row]:
+    """Prints the table and writes the files; of an interrupted run the rows that have rounds."""
+    from rich.console import Console
+
+    from headrace.lab.machine import describe_machine, machine_line, versions
+    from headrace.lab.page import write_page
+    from headrace.lab.report import build_report, title_line, write_json
+    from headrace.lab.summary import summarise
+    from headrace.lab.table import print_result
+
+    chosen = [one for one in contenders if rounds[one.name] or not interrupted]
+    rows = [summarise(one, rounds[one.name]) for one in chosen]
+    machine = describe_machine()
+    report: dict[str, Any] = build_report(
+        options, rows, machine, versions(), cores, interrupted=interrupted
+    )
+    if interrupted:
+        print("interrupted; measured so far:", file=sys.stderr)
+    print_result(Console(), rows, title_line(report["flags"]), machine_line(machine))
+    for path, write in ((options.json, write_json), (options.html, write_page)):
+        if path is not None:
+            try:
+                write(path, report)
+                print(f"wrote {path}", file=sys.stderr)
+            except OSError as error:
+                print(f"headrace compare: {path}: {error.strerror}", file=sys.stderr)
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""The server process: started on its own cores, looked at from outside, and always stopped.
+
+CPU time comes from the process's own CPU clock: to the nanosecond, all threads, and the same for
+a program in C, a peer and ours. The server is not asked, so the question costs it nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+STOP_S = 3.0
+CPU_CLOCK = 2  # CPUCLOCK_SCHED of <linux/posix-timers.h>
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Who runs where. ``shared`` says that the machine has one core for both."""
+
+    load: int
+    server: frozenset[int]
+    shared: bool
+
+    @staticmethod
+    def choose() -> Cores:
+        """The first allowed core for the load, the rest for the server."""
+        allowed = sorted(os.sched_getaffinity(0))
+        rest = frozenset(allowed[1:]) or frozenset(allowed)
+        return Cores(load=allowed[0], server=rest, shared=len(allowed) == 1)
+
+    def single_server(self) -> Cores:
+        """The same with one core for the server: a service of one thread must not wander."""
+        return Cores(self.load, frozenset([max(self.server)]), self.shared)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the process tree had used at one moment."""
+
+    cpu_ns: Mapping[int, int]
+    waiting_ns: Mapping[int, int]
+    user_ticks: int
+    system_ticks: int
+    rss_bytes: int
+
+
+def adopt_orphans() -> None:
+    """Grandchildren whose parent ends become ours, so that none can outlive the measurement."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Runs in the child: not even a SIGKILL of ours leaves it behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                text = Path(f"/proc/{pid}/task/{task}/children").read_text()
+                found += [int(child) for child in text.split()]
+    return found
+
+
+def process_tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    tree = [pid]
+    for parent in tree:
+        tree += children(parent)
+    return tree
+
+
+def cpu_ns(pid: int) -> int:
+    return time.clock_gettime_ns((~pid << 3) | CPU_CLOCK)
+
+
+def waiting_ns(pid: int) -> int:
+    """How long the threads were ready to run while somebody else had their core."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        total += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[1])
+    return total
+
+
+def rss_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def ticks(pid: int) -> tuple[int, int]:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]), int(fields[12])
+
+
+def usage(pid: int) -> Usage:
+    """The tree's usage; a process that ends meanwhile is left out."""
+    cpu: dict[int, int] = {}
+    waiting: dict[int, int] = {}
+    user = system = rss = 0
+    for member in process_tree(pid):
+        with contextlib.suppress(OSError, IndexError):
+            cpu[member] = cpu_ns(member)
+            waiting[member] = waiting_ns(member)
+            rss += rss_bytes(member)
+            member_user, member_system = ticks(member)
+            user += member_user
+            system += member_system
+    return Usage(cpu, waiting, user, system, rss)
+
+
+def growth(before: Mapping[int, int], after: Mapping[int, int]) -> int:
+    """What was added; threads that ended take their waiting time along, that is no growth."""
+    return sum(max(0, value - before.get(pid, 0)) for pid, value in after.items())
+
+
+class ServerProcess:
+    """One server under measurement, in its own process group and on its own cores."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cores: Cores,
+        *,
+        talks: bool = True,
+    ) -> None:
+        self.command = list(command)
+        self.siblings = frozenset(children(os.getpid()))
+        # Its last words are kept in a file: a pipe that nobody reads would block it.
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        own = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores.server)  # inherited from the first instruction on
+        try:
+            self.popen = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stderr=self.errors,
+                preexec_fn=die_with_parent,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except OSError:
+            self.errors.close()
+            raise
+        finally:
+            os.sched_setaffinity(0, own)
+
+    def __repr__(self) -> str:
+        return f"<ServerProcess pid={self.pid} returncode={self.popen.returncode}>"
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def usage(self) -> Usage:
+        return usage(self.pid)
+
+    def tree(self) -> list[int]:
+        return process_tree(self.pid)
+
+    def last_words(self) -> str:
+        """How it ended and the last line of its standard error, in one line."""
+        status = self.popen.poll()
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1].strip() if lines else "no message"
+        if status is None:
+            return last
+        if status < 0:
+            return f"the server died of {signal.Signals(-status).name}: {last}"
+        return f"the server ended with status {status}: {last}"
+
+    def stop(self) -> None:
+        """Ends it and all its descendants: asked first, killed after three seconds."""
+        tree = self.tree()
+        self._signal(tree, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(STOP_S)
+        tree += [pid for parent in tree for pid in process_tree(parent)]
+        self._signal(tree, signal.SIGKILL)
+        self.popen.wait()
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self.errors.close()
+        self._reap()
+
+    def _signal(self, tree: Sequence[int], number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+        for pid in tree:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _reap(self) -> None:
+        """Ends and reaps the descendants that became ours when their parent ended."""
+        for pid in set(children(os.getpid())) - self.siblings:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def server_process(
+    command: Sequence[str], environment: Mapping[str, str], cores: Cores, *, talks: bool = True
+) -> Iterator[ServerProcess]:
+    """A server that is stopped whatever happens, and not interrupted while being stopped.
+
+    ``talks`` keeps its standard output for the caller to read; otherwise it goes nowhere.
+    """
+    server = ServerProcess(command, environment, cores, talks=talks)
+    try:
+        yield server
+    finally:
+        blocked = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        )
+        try:
+            server.stop()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

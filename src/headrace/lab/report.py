@@ -1,0 +1,68 @@
+"""The result as data: what ``--json`` writes and the page is made of. See docs/compare.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from headrace.lab.options import Options
+from headrace.lab.process import Cores
+from headrace.lab.summary import Row
+
+SCHEMA = 1
+
+
+def flags_of(options: Options) -> dict[str, Any]:
+    return {
+        "busy": options.busy,
+        "idle": options.idle,
+        "size_bytes": options.size,
+        "seconds": options.seconds,
+        "mode": options.mode,
+        "repeat": options.repeat,
+        "models": list(options.models) if options.models else None,
+        "floor": options.floor,
+        "http": options.http,
+        "command": list(options.command),
+    }
+
+
+def build_report(
+    options: Options,
+    rows: Sequence[Row],
+    machine: Mapping[str, Any],
+    versions: Mapping[str, str],
+    cores: Cores,
+    *,
+    interrupted: bool,
+) -> dict[str, Any]:
+    """Everything measured, as plain data."""
+    notes = (
+        ["one core for server and load: figures are not to be relied on"] if cores.shared else []
+    )
+    return {
+        "schema": SCHEMA,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "interrupted": interrupted,
+        "machine": dict(machine),
+        "cores": {"load": cores.load, "server": sorted(cores.server)},
+        "versions": dict(versions),
+        "flags": flags_of(options),
+        "rows": [row.figures for row in rows],
+    }
+
+
+def title_line(flags: Mapping[str, Any]) -> str:
+    """What was measured, in one line."""
+    load = f"{flags['busy']:,} busy and {flags['idle']:,} idle connections"
+    times = f"{flags['repeat']} x {flags['seconds']:g} s"
+    if flags["http"]:
+        return f"GET {flags['http']}: {load}, {times}"
+    return f"upper-case service, {flags['mode']}: {load}, {flags['size_bytes']:,} bytes, {times}"
+
+
+def write_json(path: Path, report: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")

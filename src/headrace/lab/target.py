@@ -1,0 +1,134 @@
+"""What is loaded: our service behind a ready line, or a URL of the user's own service."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from headrace.lab.process import ServerProcess
+
+READY_S = 30.0
+ANSWER_S = 10.0
+RETRY_S = 0.05
+
+
+class ServerFailed(Exception):
+    """The server ended, or did not get ready in time; the message is a reason for a row."""
+
+
+class BadURL(ValueError):
+    """A URL that cannot be loaded; the message says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place on this machine that answers HTTP."""
+
+    host: str
+    port: int
+    path: str
+    address: str
+
+    def request(self) -> bytes:
+        return (
+            f"GET {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
+            "User-Agent: headrace-compare\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n"
+        ).encode("ascii")
+
+
+def parse_url(url: str) -> Target:
+    """The target of an ``http://`` URL.
+
+    Raises:
+        BadURL: not http, no host, not printable, or not on this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError as error:
+        raise BadURL(f"bad URL {url!r}: {error}") from error
+    if parts.scheme != "http" or not parts.hostname:
+        raise BadURL(f"bad URL {url!r}: expected http://HOST:PORT/PATH")
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise BadURL(f"bad URL {url!r}: only printable ASCII, the rest %-encoded")
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise BadURL(f"bad URL {url!r}: {error.strerror}") from error
+    address = str(found[0][4][0])
+    if not address.startswith("127."):
+        raise BadURL(f"bad URL {url!r}: {address} is not this machine's loopback (127.x.x.x)")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(parts.hostname, port, path, address)
+
+
+def read_line(server: ServerProcess, seconds: float) -> dict[str, Any]:
+    """The next line of JSON that the server prints."""
+    output = server.popen.stdout
+    assert output is not None
+    readable, _, _ = select.select([output], [], [], seconds)
+    line = output.readline() if readable else b""
+    if not line:
+        if readable:
+            server.popen.wait()
+            raise ServerFailed(server.last_words())
+        raise ServerFailed(f"no answer from the server within {seconds:g} s")
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ServerFailed(f"the server printed {line[:80]!r} instead of JSON") from error
+    assert isinstance(found, dict)
+    return found
+
+
+def wait_ready(server: ServerProcess) -> tuple[str, int]:
+    """The address of our service, once it listens."""
+    return "127.0.0.1", int(read_line(server, READY_S)["port"])
+
+
+def ask_report(server: ServerProcess) -> dict[str, Any]:
+    """What our service says about itself: the loop's statistics and its exceptions."""
+    assert server.popen.stdin is not None
+    try:
+        server.popen.stdin.write(b"report\n")
+        server.popen.stdin.flush()
+    except OSError as error:
+        server.popen.wait()
+        raise ServerFailed(server.last_words()) from error
+    return read_line(server, ANSWER_S)
+
+
+def wait_answer(server: ServerProcess, target: Target) -> tuple[str, int]:
+    """The address of the user's service, once its URL answers, whatever the status."""
+    deadline_s = time.monotonic() + READY_S
+    while time.monotonic() < deadline_s:
+        if server.popen.poll() is not None:
+            raise ServerFailed(server.last_words())
+        connection = http.client.HTTPConnection(target.address, target.port, timeout=ANSWER_S)
+        try:
+            connection.request("GET", target.path, headers={"Host": target.host})
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(RETRY_S)
+        else:
+            return target.address, target.port
+        finally:
+            connection.close()
+    raise ServerFailed(f"no answer from port {target.port} within {READY_S:g} s")
+
+
+def require_free(target: Target) -> None:
+    """A server that is there already would be measured instead of the command.
+
+    Raises:
+        BadURL: something listens on the URL's port.
+    """
+    with socket.socket() as probe:
+        if probe.connect_ex((target.address, target.port)) == 0:
+            raise BadURL(f"port {target.port} is taken already: stop that server first")
