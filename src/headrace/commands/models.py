@@ -4,6 +4,7 @@ import argparse
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import headrace
@@ -65,16 +66,14 @@ def capabilities(model: headrace.ModelInfo) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns; the last one takes the room that is left, and is wrapped to it."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    room = max(24, WIDTH_COLUMNS - sum(width + len(GAP) for width in widths))
+    """Aligned columns; the widest ones are narrowed, and their cells wrapped, until all fit."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDTH_COLUMNS:
+        widths[widths.index(max(widths))] -= 1
     lines = []
-    for *cells, last in rows:
-        wrapped = textwrap.wrap(last, room) or [""]
-        for index, piece in enumerate(wrapped):
-            heads = [
-                (cell if index == 0 else "").ljust(width)
-                for cell, width in zip(cells, widths, strict=True)
-            ]
-            lines.append(GAP.join([*heads, piece]).rstrip())
+    for row in rows:
+        cells = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for pieces in zip_longest(*cells, fillvalue=""):
+            padded = [piece.ljust(width) for piece, width in zip(pieces, widths, strict=True)]
+            lines.append(GAP.join(padded).rstrip())
     return lines

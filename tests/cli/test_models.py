@@ -1,0 +1,76 @@
+"""``headrace models``: the table and its JSON."""
+
+import dataclasses
+import json
+
+import pytest
+
+import headrace as package
+from headrace.commands import models
+
+WIDTH_COLUMNS = 100
+
+
+def test_models_lists_every_model_with_its_columns(headrace):
+    text = headrace("models").stdout
+    for heading in ("model", "Stevens' class", "waits", "copies", "available", "system calls"):
+        assert heading in text
+    for model in package.models():
+        assert f" {model.name} " in text
+        assert all(call in text for call in model.system_calls)
+
+
+def test_models_fits_a_terminal(headrace):
+    assert max(map(len, headrace("models").stdout.splitlines())) <= WIDTH_COLUMNS
+
+
+def test_models_marks_the_default(headrace):
+    (marked,) = {
+        line.split()[1]
+        for line in headrace("models", HEADRACE_MODEL="poll").stdout.splitlines()
+        if line.startswith("* ") and "no model is named" not in line
+    }
+    assert marked == "poll"
+
+
+def test_models_json_has_the_documented_fields(headrace):
+    outcome = headrace("models", "--json")
+    assert outcome.stderr == ""
+    described = json.loads(outcome.stdout)
+    assert [model["name"] for model in described] == [model.name for model in package.models()]
+    assert [model["default"] for model in described].count(True) == 1
+    for model in described:
+        assert set(model) == {
+            "name",
+            "stevens",
+            "waits",
+            "copies",
+            "available",
+            "reason",
+            "default",
+            "capabilities",
+            "system_calls",
+        }
+        assert (model["reason"] is None) == model["available"]
+
+
+def test_models_says_why_a_model_is_not_available(monkeypatch, capsys):
+    reason = "io_uring: io_uring_setup: Operation not permitted (blocked by seccomp?)"
+    broken = [
+        dataclasses.replace(model, available=False, reason=reason) for model in package.models()
+    ]
+    monkeypatch.setattr(package, "models", lambda: tuple(broken))
+    assert models.main([]) == 0
+    text = capsys.readouterr().out
+    assert "no: io_uring" in text
+    assert "seccomp?)" in text
+    assert max(map(len, text.splitlines())) <= WIDTH_COLUMNS
+
+
+@pytest.mark.parametrize("command", ["models", "compare"])
+def test_command_with_an_unknown_model_in_the_environment_says_so(headrace, command):
+    outcome = headrace(command, HEADRACE_MODEL="kqueue")
+    assert outcome.returncode == 2
+    assert outcome.stderr.count("\n") == 1
+    assert "kqueue" in outcome.stderr
+    assert "epoll" in outcome.stderr
