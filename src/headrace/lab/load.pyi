@@ -1,17 +1,16 @@
 """The load generator: a closed loop over many connections that never sleeps while it measures."""
 
-from typing import Final, final
+from typing import final
 
+from headrace.lab.connections import ERROR_KINDS as ERROR_KINDS
+from headrace.lab.connections import Connections
 from headrace.lab.window import Window
-
-ERROR_KINDS: Final[tuple[str, ...]]
-"""The kinds of errors that ``Window.errors`` counts."""
 
 class LoadError(Exception):
     """The load could not be set up: nobody listens, or the connections were not accepted."""
 
 @final
-class Load:
+class Load(Connections):
     """Keeps ``busy`` connections to a loopback address at one request each, and ``idle`` silent.
 
     A request is ``size`` random bytes, the reply must be their upper case, byte for byte. With
