@@ -66,24 +66,24 @@ def pkg_config(*arguments: str) -> str:
 
 def liburing() -> dict[str, list[str]]:
     """How to compile and link against liburing's static library."""
+    header = Path(pkg_config("--variable=includedir")) / "liburing.h"
+    if not header.is_file():
+        raise stop(f"liburing's header is missing (no {header})")
     archive = Path(pkg_config("--variable=libdir")) / "liburing.a"
     if not archive.is_file():
         raise stop(f"liburing's static library is missing (no {archive})")
-    flags = pkg_config("--cflags-only-I").split()
-    return {
-        "extra_objects": [str(archive)],
-        "include_dirs": [flag.removeprefix("-I") for flag in flags],
-    }
+    return {"extra_objects": [str(archive)], "include_dirs": [str(header.parent)]}
 
 
 def extensions() -> list[Extension]:
     flags = ["-O2", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-unreachable-code"]
     flags += os.environ.get("HEADRACE_CFLAGS", "").split()
     links = os.environ.get("HEADRACE_LDFLAGS", "").split()
+    with_liburing = liburing()
     made = []
     for path in sorted(SOURCE.rglob("*.pyx")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        ring = liburing() if path.stem == "uring" else {}
+        ring = with_liburing if path.stem == "uring" else {}
         made.append(
             Extension(name, [str(path)], extra_compile_args=flags, extra_link_args=links, **ring)
         )

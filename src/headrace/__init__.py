@@ -41,7 +41,9 @@ def new_event_loop(model: str | None = None) -> EventLoop:
     return EventLoop(model)
 
 
-def run(main: Coroutine[Any, Any, _T], *, model: str | None = None, debug: bool | None = None) -> _T:
+def run(
+    main: Coroutine[Any, Any, _T], *, model: str | None = None, debug: bool | None = None
+) -> _T:
     """asyncio.run() on a headrace loop: run *main*, answer its result, close the loop."""
     with asyncio.Runner(debug=debug, loop_factory=lambda: new_event_loop(model)) as runner:
         return runner.run(main)

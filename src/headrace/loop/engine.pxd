@@ -1,3 +1,4 @@
+from cpython.object cimport PyObject
 from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.operation cimport ReceiveOperation
 from headrace.core.ready_queue cimport ReadyQueue
@@ -7,7 +8,9 @@ from headrace.models.contract cimport Model
 
 
 cdef class Waker(ReceiveOperation):
-    cdef LoopCore loop
+    # BORROWS: the loop owns its waker.  A reference of its own would stand in the in-flight list,
+    # which the garbage collector does not see, and keep a loop that nobody closed for ever.
+    cdef PyObject *loop
     cdef object reader
     cdef object writer
     cdef int writer_fd

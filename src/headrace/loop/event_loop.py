@@ -7,7 +7,8 @@ classes beside this file.
 """
 
 import asyncio
-import itertools
+import errno
+import logging
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import stat
 import sys
 import threading
 import warnings
-from asyncio import base_events, coroutines, futures, sslproto
+from asyncio import base_events, coroutines, sslproto
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,8 @@ from headrace.loop.listener import Listener
 from headrace.loop.sockets import SocketMethods
 from headrace.loop.stream_transport import stream_transport
 from headrace.models import registry
+
+logger = logging.getLogger("asyncio")
 
 UNTIL_CONFORMANCE = "headrace does not have {} yet; they come with the next release"
 
@@ -51,8 +54,8 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         self._open(opened)
         self._signal_handlers: dict[int, Any] = {}
         self._listeners: dict[int, Listener] = {}
+        self._unix_inodes: dict[int, tuple[str | bytes, int]] = {}
         self._fork_generation = fork_generation_now()
-        self._wakeup_fd_set = False
 
     def __repr__(self) -> str:
         return (
@@ -205,7 +208,9 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
         return tls._app_transport
 
-    async def _sendfile_native(self, transport: Any, file: Any, offset: int, count: int | None) -> int:
+    async def _sendfile_native(
+        self, transport: Any, file: Any, offset: int, count: int | None
+    ) -> int:
         resume_reading = transport.is_reading()
         transport.pause_reading()
         await transport._make_empty_waiter()
@@ -242,6 +247,7 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         listener.start()
 
     def _stop_serving(self, sock: socket.socket) -> None:
+        self._remove_unix_path(sock.fileno())
         listener = self._listeners.pop(sock.fileno(), None)
         if listener is None:
             sock.close()
@@ -312,7 +318,7 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
-        cleanup_socket: bool = True,
+        cleanup_socket: bool = sys.version_info >= (3, 13),
     ) -> Any:
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
@@ -342,7 +348,22 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         return server
 
     def _remember_unix_path(self, sock: socket.socket) -> None:
-        """Unix server paths are removed with the server; that comes with conformance."""
+        """Remember which file is *sock*'s, to remove it, and no other, with the server."""
+        path = sock.getsockname()
+        if path and path[0] not in (0, "\x00"):
+            self._unix_inodes[sock.fileno()] = (path, os.stat(path).st_ino)
+
+    def _remove_unix_path(self, fd: int) -> None:
+        path, inode = self._unix_inodes.pop(fd, (None, None))
+        if path is None:
+            return
+        try:
+            if os.stat(path).st_ino == inode:
+                os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            logger.error("Unable to clean up listening UNIX socket %r: %r", path, error)
 
     # Not yet.
 
@@ -453,7 +474,7 @@ def _bind_unix_socket(path: str | bytes) -> socket.socket:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        if error.errno == 98:
+        if error.errno == errno.EADDRINUSE:
             raise OSError(error.errno, f"Address {path!r} is already in use") from None
         raise
     except BaseException:

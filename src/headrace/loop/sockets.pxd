@@ -5,3 +5,4 @@ from headrace.loop.watchers cimport Watchers
 cdef class SocketMethods(Watchers):
     cdef int check_socket(self, object sock) except -1
     cdef object begin(self, Operation operation)
+    cdef int abandon(self, Operation operation, object future) except -1

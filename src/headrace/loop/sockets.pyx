@@ -14,6 +14,7 @@ from headrace.core.operation cimport (
     PollOperation, ReceiveIntoOperation, SendfileOperation, SendOperation,
 )
 from headrace.kernel.errors cimport os_error
+from headrace.kernel.unistd cimport close
 from headrace.loop.watchers cimport Watchers
 from headrace.models.contract cimport COMPLETED
 
@@ -59,12 +60,21 @@ cdef class SocketMethods(Watchers):
         else:
             try:
                 result = await future
-            finally:
-                if operation.state != STATE_IDLE:
-                    self._model.stop(operation)
+            except BaseException:
+                self.abandon(operation, future)
+                raise
         if result < 0:
             raise os_error(-result)
         return result
+
+    cdef int abandon(self, Operation operation, object future) except -1:
+        """The caller was cancelled; a connection accepted meanwhile would belong to nobody."""
+        if operation.state != STATE_IDLE:
+            self._model.stop(operation)
+        elif isinstance(operation, AcceptOperation) and future.done() and not future.cancelled():
+            if future.result() >= 0:
+                close(future.result())
+        return 0
 
     async def sock_recv(self, sock, n):
         self.check_socket(sock)

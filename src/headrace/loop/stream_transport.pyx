@@ -16,7 +16,7 @@ connection that has inherited the descriptor's number.
 import asyncio
 import logging
 import socket
-from asyncio import constants, trsock
+from asyncio import constants, transports, trsock
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -45,6 +45,15 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
     object PyObject_CallMethodNoArgs(object target, object name)
     object PyObject_CallMethodOneArg(object target, object name, object argument)
+
+
+class Face(transports._FlowControlMixin):
+    """What isinstance() sees: asyncio.Transport, with the flow control that loop.sendfile asks for."""
+
+    __slots__ = ()
+
+
+Face.__name__ = Face.__qualname__ = "StreamTransport"
 
 # The steps of a transport's life that wait for their turn in the ready queue.
 cdef enum:
@@ -111,7 +120,7 @@ cdef class StreamTransport(Runnable):
     @property
     def __class__(self):
         # The slots of asyncio.Transport cannot be joined with a native base; isinstance() holds.
-        return asyncio.Transport
+        return Face
 
     def __repr__(self):
         parts = ["StreamTransport"]
@@ -168,6 +177,10 @@ cdef class StreamTransport(Runnable):
     @property
     def _loop(self):
         return self.loop
+
+    @property
+    def _protocol_paused(self):
+        return self.protocol_paused
 
     def set_protocol(self, protocol):
         self.protocol = protocol
@@ -473,7 +486,8 @@ cdef class StreamTransport(Runnable):
             count += 1
         data = self.chunks[0] if count == 1 else b"".join(self.chunks[:count])
         if count == len(self.chunks):
-            self.chunks.clear()
+            # Not cleared but let go: an idle connection keeps no empty list.
+            self.chunks = None
         else:
             del self.chunks[:count]
         self.send.source = data

@@ -27,9 +27,7 @@ class Readiness:
     def available(cls) -> str | None:
         """None where this kernel offers the model, else the reason it does not."""
 
-    def attach(
-        self, ready: ReadyQueue, table: DescriptorTable, statistics: Statistics
-    ) -> None: ...
+    def attach(self, ready: ReadyQueue, table: DescriptorTable, statistics: Statistics) -> None: ...
     def report_ready(self, fd: int, events: int) -> None:
         """Called from wait(): *fd* is ready for *events* (REPORTS_READABLE ...)."""
 

@@ -347,6 +347,8 @@ cdef class Reactor(Model):
         registration = Registration.__new__(Registration)
         registration.reactor = self
         registration.fd = fd
+        # A socket can be written to until it says otherwise; reading starts with a report.
+        registration.maybe_ready = WRITABLE
         self.registrations.set(fd, registration)
         return registration
 

@@ -69,6 +69,7 @@ cdef unsigned int CQ_ENTRIES = 4096
 cdef int BUFFER_COUNT = 256
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef int BUFFER_GROUP = 0
+cdef size_t DIRECT_SEND_MIN = 64 * 1024
 cdef double CLOSE_WAIT_S = 0.25
 
 
@@ -209,7 +210,7 @@ cdef class Uring(Model):
             self.enable()
 
     cpdef int submit(self, Operation operation) except -1:
-        if operation.composed and operation.eager:
+        if operation.eager and (operation.composed or is_large_send(operation)):
             if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
                 return COMPLETED
         if self.is_enabled:
@@ -530,6 +531,11 @@ cdef class Uring(Model):
         operation.queued = True
         self.statistics.counters.completions += 1
         return ready_push(self.ready, operation, result, 0)
+
+
+cdef bint is_large_send(Operation operation) noexcept:
+    """Copying this much outweighs the system call; and it need not wait for the turn's end."""
+    return operation.kind == KIND_SEND and (<SendOperation>operation).length >= DIRECT_SEND_MIN
 
 
 cdef int ready_events(Operation operation, int revents) noexcept:

@@ -1,0 +1,61 @@
+"""The ``headrace`` command."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+import headrace
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "run": "run an asyncio program, unchanged: run [--model MODEL] script.py [argument ...]",
+    "models": "list the I/O models, and whether each works on this machine",
+    "compare": "measure the same service on every model; needs the lab extra",
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one subcommand and answer its exit code; 2 means that the command line was wrong."""
+    if words is None:
+        words = sys.argv[1:]
+    if words[:1] == ["--version"]:
+        print(f"headrace {version()}")
+        return 0
+    # Only the first word is ours: every subcommand reads its own.
+    command = parser().parse_args(words[:1]).command
+    entry = import_module(f"headrace.commands.{command}").main
+    try:
+        return cast(Callable[[list[str]], int], entry)(words[1:])
+    except (headrace.UnknownModelError, headrace.ModelUnavailableError) as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    made = argparse.ArgumentParser(
+        prog="headrace",
+        usage="headrace [--help] [--version] COMMAND ...",
+        description="Every Unix I/O model behind one asyncio event loop.",
+        epilog="\n".join(
+            ["commands:", *(f"  {name.ljust(width)}  {what}" for name, what in COMMANDS.items())]
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="store_true", help="print the version")
+    made.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    return made
+
+
+def version() -> str:
+    from importlib import metadata  # slow to import, and rarely needed
+
+    return metadata.version("headrace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

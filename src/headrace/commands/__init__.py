@@ -1,0 +1,1 @@
+"""The ``headrace`` command's subcommands: one file each, ``main(words) -> exit code``."""
