@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from headrace.lab.options import BadArguments, Options, parse
+from headrace.lab.options import BadArgumentsError, Options, parse
 
 if TYPE_CHECKING:
     from headrace.lab.contenders import Contender
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         if error.name not in LAB_PACKAGES:
             raise
         return complain(MISSING_LAB)
-    except (BadArguments, ValueError) as error:
+    except (BadArgumentsError, ValueError) as error:
         return complain(f"headrace compare: {error}")
     return measure_and_show(options, contenders, plan)
 
@@ -95,12 +95,12 @@ def prepare(options: Options) -> tuple[list[Contender], Plan]:
 
 
 def find_trace_point() -> int | None:
-    from headrace.lab.syscalls import NotCountable, SystemCallCounter, read_trace_point
+    from headrace.lab.syscalls import NotCountableError, SystemCallCounter, read_trace_point
 
     try:
         number = read_trace_point()
         SystemCallCounter(number, [os.getpid()]).close()
-    except NotCountable:
+    except NotCountableError:
         return None
     return number
 

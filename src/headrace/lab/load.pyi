@@ -21,7 +21,7 @@ class Load(Connections):
     With ``spin=False`` the generator sleeps in epoll_wait: for a machine with a single core.
 
     Raises:
-        TooManyConnections: the hard limit of RLIMIT_NOFILE is too low.
+        TooManyConnectionsError: the hard limit of RLIMIT_NOFILE is too low.
         ValueError: not a loopback address, or not a sensible number.
     """
 

@@ -21,9 +21,9 @@ from headrace.lab.process import (
     growth,
     server_process,
 )
-from headrace.lab.syscalls import NotCountable, SystemCallCounter
+from headrace.lab.syscalls import NotCountableError, SystemCallCounter
 from headrace.lab.target import (
-    ServerFailed,
+    ServerFailedError,
     Target,
     ask_report,
     require_free,
@@ -94,7 +94,7 @@ def measure_round(contender: Contender, plan: Plan, cores: Cores, tick: Tick) ->
                 _measure_server(found, contender, server, plan, cores, tick)
             except (LoadError, ProcessLookupError) as error:
                 _explain(found, contender, server, str(error))
-    except (ServerFailed, OSError, ValueError) as error:
+    except (ServerFailedError, OSError, ValueError) as error:
         found.failed = str(error)
     return found
 
@@ -153,7 +153,7 @@ def _count_system_calls(
         return
     try:
         counter = SystemCallCounter(trace_point, server.tree())
-    except NotCountable:
+    except NotCountableError:
         return
     try:
         requests = load.run(COUNT_S).requests
