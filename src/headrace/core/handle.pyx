@@ -9,7 +9,7 @@ from asyncio import format_helpers
 
 from cpython.object cimport PyObject
 
-from headrace.core.timer_heap cimport Timer, TimerHeap
+from headrace.core.timer_heap cimport Timer
 
 cdef extern from "Python.h":
     # Undeclared as exceptions: an error is handled in report_failure(), off the fast path.

@@ -7,7 +7,6 @@ needs no object of its own, its result and flags travel beside the operation.
 
 from libc.stdlib cimport free, malloc
 
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 
 cdef size_t CAPACITY_INITIAL = 64

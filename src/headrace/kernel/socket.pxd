@@ -1,4 +1,4 @@
-"""<sys/socket.h>, <netinet/in.h>, <netinet/tcp.h>, <sys/un.h>, <arpa/inet.h>: what the engine calls."""
+"""<sys/socket.h> and its relatives: addresses, TCP options, sendfile."""
 
 from libc.stdint cimport uint16_t, uint32_t
 

@@ -242,12 +242,14 @@ cdef class LoopCore:
 
     def _bind(self, bint forked):
         """This thread is going to run the loop."""
+        # First of all: until then the ring or the epoll instance may be another process's.
+        self._model.bind()
         if forked:
             # The pair is shared with the parent: a byte meant for one would wake the other.
             self._model.stop(self.waker)
+            self._model.forget(self.waker.fd)
             self.waker.close()
             self.waker = Waker(self)
-        self._model.bind()
         if self.waker.state == 0:
             self._model.start(self.waker)
 

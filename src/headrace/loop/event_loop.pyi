@@ -36,7 +36,7 @@ class EventLoop(asyncio.BaseEventLoop):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> tuple[asyncio.Transport, _ProtocolT]: ...
-    async def create_unix_server(
+    async def create_unix_server(  # type: ignore[override]
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         path: str | bytes | os.PathLike[str] | None = None,

@@ -4,7 +4,6 @@ The caller may cancel at any moment and go on using the socket, so no operation 
 taken bytes that it does not deliver: all are `composed` (see models/uring.pyx), or try at once.
 """
 
-import asyncio
 import os
 import socket
 from asyncio import exceptions

@@ -19,7 +19,6 @@ import socket
 from asyncio import constants, transports, trsock
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
 from headrace.core.operation cimport (
@@ -48,7 +47,7 @@ cdef extern from "Python.h":
 
 
 class Face(transports._FlowControlMixin):
-    """What isinstance() sees: asyncio.Transport, with the flow control that loop.sendfile asks for."""
+    """What isinstance() sees: asyncio.Transport, with flow control as loop.sendfile() asks."""
 
     __slots__ = ()
 

@@ -20,7 +20,7 @@ from headrace.kernel.epoll cimport (
     EPOLLOUT, EPOLLRDHUP, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from headrace.kernel.errors cimport raise_os_error
-from headrace.kernel.unistd cimport close
+from headrace.kernel cimport unistd
 from headrace.models.reactor cimport ENDING, HANGUP, Readiness
 
 
@@ -38,7 +38,7 @@ cdef class EpollReadiness(Readiness):
 
     def __dealloc__(self):
         if self.epoll_fd >= 0:
-            close(self.epoll_fd)
+            unistd.close(self.epoll_fd)
         free(self.events)
 
     cpdef open(self):
@@ -112,5 +112,5 @@ cdef class EpollReadiness(Readiness):
 
     cpdef close(self):
         if self.epoll_fd >= 0:
-            close(self.epoll_fd)
+            unistd.close(self.epoll_fd)
             self.epoll_fd = -1

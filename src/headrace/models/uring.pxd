@@ -21,6 +21,7 @@ cdef class Uring(Model):
     cdef RingBuffers buffers
     cdef readonly bint multishot_receive
     cdef bint defer_taskrun
+    cdef unsigned int completion_entries
     cdef list again  # operations to hand over once more before the next wait
 
     cdef bint is_usable(self) noexcept

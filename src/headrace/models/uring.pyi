@@ -9,9 +9,16 @@ class ComposedStep(Runnable):
     """The descriptor of a composed operation is ready."""
 
 class Uring(Model):
-    """io_uring; the flags turn features off, as an older kernel would."""
+    """io_uring; features can be turned off, as on an older kernel, and sizes set."""
 
-    def __init__(self, *, defer_taskrun: bool = True, multishot_receive: bool = True) -> None: ...
+    def __init__(
+        self,
+        *,
+        defer_taskrun: bool = True,
+        multishot_receive: bool = True,
+        completion_entries: int = 4096,
+        buffer_count: int = 256,
+    ) -> None: ...
     @property
     def has_ring(self) -> bool: ...
     @property

@@ -62,11 +62,13 @@ from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 
 import os
 
-cdef unsigned int SQ_ENTRIES = 256
-cdef unsigned int CQ_ENTRIES = 4096
-# 256 buffers: more than a turn brings at a thousand busy connections.  32 KiB: few completions
-# for a large message; only what was received into is resident.
-cdef int BUFFER_COUNT = 256
+cdef enum:
+    SQ_ENTRIES = 256
+    CQ_ENTRIES = 4096
+    # More than a turn brings at a thousand busy connections: since Linux 6.13 an enter runs the
+    # work of at most 20 requests beyond what it waits for.
+    BUFFER_COUNT = 256
+# Few completions for a large message; only what was received into is resident.
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef int BUFFER_GROUP = 0
 cdef size_t DIRECT_SEND_MIN = 64 * 1024
@@ -166,10 +168,16 @@ cdef class Uring(Model):
     def __cinit__(self, *arguments, **keywords):
         self.again = []
 
-    def __init__(self, *, bint defer_taskrun=True, bint multishot_receive=True):
+    def __init__(
+        self, *, bint defer_taskrun=True, bint multishot_receive=True,
+        int completion_entries=CQ_ENTRIES, int buffer_count=BUFFER_COUNT,
+    ):
+        if buffer_count < 1 or buffer_count & (buffer_count - 1) or buffer_count > 32768:
+            raise ValueError(f"buffer_count must be a power of two up to 32768: {buffer_count}")
         self.defer_taskrun = defer_taskrun
         self.multishot_receive = multishot_receive
-        self.buffers = RingBuffers(BUFFER_COUNT, BUFFER_SIZE)
+        self.completion_entries = completion_entries
+        self.buffers = RingBuffers(buffer_count, BUFFER_SIZE)
         self.pool = self.buffers
 
     def __dealloc__(self):
@@ -294,7 +302,7 @@ cdef class Uring(Model):
         """io_uring_setup(2), newest features first; 0 or an errno."""
         cdef h.io_uring_params params
         memset(&params, 0, sizeof(params))
-        params.cq_entries = CQ_ENTRIES
+        params.cq_entries = self.completion_entries
         params.flags = h.IORING_SETUP_CLAMP | h.IORING_SETUP_CQSIZE | h.IORING_SETUP_R_DISABLED
         if mode == 0:
             params.flags |= (
@@ -304,7 +312,10 @@ cdef class Uring(Model):
         elif mode == 1:
             params.flags |= h.IORING_SETUP_COOP_TASKRUN | h.IORING_SETUP_TASKRUN_FLAG
         self.count_call(CALL_IO_URING_SETUP)
-        return -h.io_uring_queue_init_params(SQ_ENTRIES, &self.ring, &params)
+        # The kernel wants no more submission than completion entries.
+        return -h.io_uring_queue_init_params(
+            min(<unsigned int>SQ_ENTRIES, self.completion_entries), &self.ring, &params
+        )
 
     cdef int count_call(self, int call) noexcept:
         if self.statistics is not None:

@@ -1,0 +1,187 @@
+"""What only a ring can get wrong: overflow, no buffers, older kernels, threads."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+import headrace
+from headrace.models import registry
+from headrace.models.uring import Uring
+
+pytestmark = pytest.mark.skipif(
+    registry.unavailable_reason("uring") is not None, reason="no io_uring here"
+)
+
+
+def socket_pairs(count):
+    pairs = [socket.socketpair() for _ in range(count)]
+    for pair in pairs:
+        for end in pair:
+            end.setblocking(False)
+    return pairs
+
+
+def close_all(pairs):
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+class Collector(asyncio.Protocol):
+    def __init__(self, expected):
+        self.expected = expected
+        self.received = bytearray()
+        self.done = asyncio.get_running_loop().create_future()
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data):
+        self.received += data
+        if len(self.received) >= self.expected and not self.done.done():
+            self.done.set_result(bytes(self.received))
+
+    def connection_lost(self, error):
+        self.lost.set_result(error)
+
+
+def run(main, **features):
+    with asyncio.Runner(loop_factory=lambda: headrace.EventLoop(Uring(**features))) as runner:
+        return runner.run(main)
+
+
+def test_uring_delivers_every_poll_when_the_completion_ring_overflows():
+    count = 300
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        pairs = socket_pairs(count)
+        pending = set(range(count))
+        finished = loop.create_future()
+
+        def read(index):
+            pairs[index][0].recv(10)
+            loop.remove_reader(pairs[index][0])
+            pending.discard(index)
+            if not pending:
+                finished.set_result(None)
+
+        for index, pair in enumerate(pairs):
+            loop.add_reader(pair[0], read, index)
+        await asyncio.sleep(0)
+        for pair in pairs:
+            pair[1].send(b"x")
+        await asyncio.wait_for(finished, 30)
+        close_all(pairs)
+
+    # Without DEFER_TASKRUN the kernel posts completions whenever it likes, here over 16 entries.
+    run(main(), defer_taskrun=False, completion_entries=16)
+
+
+@pytest.mark.parametrize("defer_taskrun", [True, False])
+def test_uring_rearms_multishot_receives_when_the_completion_ring_overflows(defer_taskrun):
+    count, rounds = 200, 10
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        pairs = socket_pairs(count)
+        protocols = []
+        for near, _ in pairs:
+            _, protocol = await loop.create_connection(lambda: Collector(rounds), sock=near)
+            protocols.append(protocol)
+        for turn in range(rounds):
+            for _, far in pairs:
+                far.send(b"%d" % turn)
+            if turn % 2:
+                await asyncio.sleep(0)
+        for protocol in protocols:
+            assert await asyncio.wait_for(protocol.done, 30) == b"0123456789"
+        for _, far in pairs:
+            far.close()
+        for protocol in protocols:
+            await protocol.lost
+
+    run(main(), defer_taskrun=defer_taskrun, completion_entries=16)
+
+
+@pytest.mark.parametrize("defer_taskrun", [True, False])
+def test_uring_loses_nothing_when_buffers_run_out(defer_taskrun):
+    async def main():
+        loop = asyncio.get_running_loop()
+        payload = bytes(range(256)) * 4000
+        done = []
+        for near, far in socket_pairs(20):
+            _, protocol = await loop.create_connection(lambda: Collector(len(payload)), sock=near)
+            writer, other = await loop.create_connection(lambda: Collector(1), sock=far)
+            done.append((protocol, writer, other))
+        for _, writer, _ in done:
+            writer.write(payload)
+        for protocol, writer, other in done:
+            assert await asyncio.wait_for(protocol.done, 30) == payload
+            writer.close()
+            await other.lost
+            await protocol.lost
+        return loop.statistics()["buffer_starvation"]
+
+    assert run(main(), defer_taskrun=defer_taskrun, buffer_count=4) > 0
+
+
+@pytest.mark.parametrize(
+    "features",
+    [{"defer_taskrun": False}, {"multishot_receive": False}],
+    ids=["without DEFER_TASKRUN", "without multishot receive"],
+)
+def test_uring_serves_without_newer_features(features):
+    async def main():
+        async def serve(reader, writer):
+            while data := await reader.read(4096):
+                writer.write(data.upper())
+                await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for number in range(20):
+            writer.write(b"round %d\n" % number)
+            assert await reader.readline() == b"ROUND %d\n" % number
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    run(main(), **features)
+
+
+def test_uring_takes_operations_along_to_another_thread():
+    loop = headrace.new_event_loop("uring")
+    near, far = socket_pairs(1)[0]
+
+    async def connect():
+        _, protocol = await loop.create_connection(lambda: Collector(10), sock=near)
+        return protocol
+
+    async def receive():
+        far.send(b"world")
+        return await asyncio.wait_for(protocol.done, 10)
+
+    protocol = loop.run_until_complete(connect())
+    far.send(b"hello")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(loop.run_until_complete(receive())))
+    thread.start()
+    thread.join()
+    assert found == [b"helloworld"]
+    far.close()
+
+    async def lose():
+        return await protocol.lost
+
+    assert loop.run_until_complete(lose()) is None
+    loop.close()
+
+
+def test_uring_makes_hundreds_of_loops_in_one_process():
+    for _ in range(300):
+        loop = headrace.new_event_loop("uring")
+        assert loop.run_until_complete(asyncio.sleep(0, 7)) == 7
+        loop.close()
