@@ -1,6 +1,7 @@
 """``headrace compare`` from end to end: short runs, real servers, nothing left behind."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from hdrh.histogram import HdrHistogram
 
+from headrace.lab.process import process_tree
 from headrace.lab.service import MODES
 
 COMPARE = [sys.executable, "-m", "headrace.lab.compare"]
@@ -45,6 +47,12 @@ application = web.Application()
 application.add_routes([web.get("/", plain), web.get("/chunked", chunked)])
 web.run_app(application, host="127.0.0.1", port=int(sys.argv[1]), print=None)
 """
+STOPPED_EARLY = """\
+import os, signal, sys
+from headrace.lab import compare
+compare.prepare = lambda options: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(compare.main([]))
+"""
 
 
 def run(*arguments: str, timeout_s: float = 50) -> subprocess.CompletedProcess[str]:
@@ -65,21 +73,29 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
+
+
+def descendants(process: subprocess.Popen, start: str) -> list[int]:
+    """The processes below this one whose command line starts so, or holds it for a script."""
+    return [
+        pid
+        for pid in process_tree(process.pid)[1:]
+        if (line := command_line(pid)).startswith(start) or f"/{start}" in line
+    ]
+
+
+def is_running(pid: int, word: str) -> bool:
+    """Whether it is still that process: numbers come round again."""
+    return word in command_line(pid)
+
+
 def processes_with(word: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if word in line:
-                found.append(line)
-    return found
-
-
-def sleepers() -> list[str]:
-    return [line for line in processes_with("sleep 1000") if line.startswith("sleep")]
+    found = [command_line(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+    return [line for line in found if word in line]
 
 
 def wait_until(holds, seconds: float = 20.0):
@@ -212,13 +228,12 @@ def test_compare_gives_the_reason_of_a_command_that_does_not_exist():
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_compare_shows_what_was_measured_when_it_is_stopped(tmp_path, stop):
     path = tmp_path / "result.json"
-    marker = "service.py --loop asyncio --mode sockets"
     with subprocess.Popen(
         [*COMPARE, "--seconds", "1000", "--mode", "sockets",
          "--busy", "2", "--idle", "0", "--models", "asyncio", "--json", str(path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        wait_until(lambda: processes_with(marker))
+        (server,) = wait_until(lambda: descendants(process, "service.py"))
         process.send_signal(stop)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + stop
@@ -226,7 +241,7 @@ def test_compare_shows_what_was_measured_when_it_is_stopped(tmp_path, stop):
     assert "Traceback" not in err
     assert "requests/s" in out
     assert json.loads(path.read_text())["interrupted"] is True
-    assert processes_with(marker) == []
+    assert not is_running(server, "service.py")
 
 
 def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
@@ -242,7 +257,7 @@ def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
          "--http", f"http://127.0.0.1:{port}/", "--", "sh", "-c", command],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        wait_until(sleepers)
+        (server,) = wait_until(lambda: descendants(process, "sleep 1000"))
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -250,16 +265,23 @@ def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
     assert row["requests_per_s"] > 0
     assert len(row["rounds"]) == 1
     assert "asyncio" in out
-    assert sleepers() == []
+    assert not is_running(server, "sleep 1000")
 
 
 def test_compare_killed_outright_leaves_no_server():
-    marker = "service.py --loop asyncio --mode streams"
     with subprocess.Popen(
         [*COMPARE, "--models", "asyncio", "--seconds", "1000", "--mode", "streams"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        wait_until(lambda: processes_with(marker))
+        (server,) = wait_until(lambda: descendants(process, "service.py"))
         process.kill()
         process.wait()
-    wait_until(lambda: not processes_with(marker))
+    wait_until(lambda: not is_running(server, "service.py"))
+
+
+def test_compare_stopped_before_it_has_begun_shows_no_traceback():
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_EARLY], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, b"")

@@ -64,8 +64,11 @@ def test_summary_does_not_trust_a_spoiled_round(figures, words):
     ("rounds", "words"),
     [
         ([a_round(cpu_share=0.7)], "other programs took up to 30%"),
-        ([a_round(server_waiting_share=0.4)], "waited for its core up to 40%"),
-        ([a_round(requests=10_000), a_round(requests=20_000)], "requests/s spread over 67%"),
+        ([a_round(server_lost_share=0.4)], "took up to 40% of the server's core"),
+        (
+            [a_round(requests=10_000), a_round(requests=20_000)],
+            "unsteady: requests/s spread over 67%",
+        ),
     ],
 )
 def test_summary_doubts_a_disturbed_round(rounds, words):

@@ -9,7 +9,7 @@ import threading
 import pytest
 import servers
 
-from headrace.lab.limits import TooManyConnections
+from headrace.lab.limits import TooManyConnectionsError
 from headrace.lab.load import ERROR_KINDS, Load, LoadError
 from headrace.lab.window import Window
 
@@ -135,7 +135,7 @@ def test_load_refuses_more_connections_than_descriptors():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard == resource.RLIM_INFINITY:
         pytest.skip("no limit to reach")
-    with pytest.raises(TooManyConnections, match="RLIMIT_NOFILE"):
+    with pytest.raises(TooManyConnectionsError, match="RLIMIT_NOFILE"):
         Load(("127.0.0.1", 1), busy=1, idle=hard)
 
 
@@ -149,16 +149,16 @@ def test_load_closes_every_descriptor():
 
 
 def test_load_lets_a_signal_handler_end_the_run():
-    class Ended(Exception):
+    class EndedError(Exception):
         pass
 
     def end(number: int, frame: object) -> None:
-        raise Ended
+        raise EndedError
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
-        with pytest.raises(Ended):
+        with pytest.raises(EndedError):
             load_once(servers.honest, seconds=60.0)
     finally:
         signal.signal(signal.SIGALRM, before)

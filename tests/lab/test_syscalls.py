@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from headrace.lab.syscalls import NotCountable, SystemCallCounter, read_trace_point
+from headrace.lab.syscalls import NotCountableError, SystemCallCounter, read_trace_point
 
 CALLS = 1000
 PROGRAM = f"""\
@@ -21,7 +21,7 @@ sys.stdin.readline()
 def test_counter_counts_the_system_calls_of_a_program():
     try:
         trace_point = read_trace_point()
-    except NotCountable as error:
+    except NotCountableError as error:
         pytest.skip(str(error))
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -29,7 +29,7 @@ def test_counter_counts_the_system_calls_of_a_program():
         process.stdout.readline()
         try:
             counter = SystemCallCounter(trace_point, [process.pid])
-        except NotCountable as error:
+        except NotCountableError as error:
             process.kill()
             pytest.skip(str(error))
         process.stdin.write(b"go\n")
@@ -42,5 +42,5 @@ def test_counter_counts_the_system_calls_of_a_program():
 
 
 def test_counter_says_why_it_cannot_count():
-    with pytest.raises(NotCountable, match="perf_event_open"):
+    with pytest.raises(NotCountableError, match="perf_event_open"):
         SystemCallCounter(2**40, [1])

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from headrace.lab.options import BadArguments, Options, parse
+from headrace.lab.options import BadArgumentsError, Options, parse
 
 if TYPE_CHECKING:
     from headrace.lab.contenders import Contender
@@ -44,13 +44,21 @@ def main(argv: list[str]) -> int:
     missing. 128 + N: signal N ended it; what was measured so far has been shown.
     """
     try:
+        with stopping_signals():
+            return prepare_and_measure(argv)
+    except Stopped as stop:
+        return 128 + stop.number
+
+
+def prepare_and_measure(argv: list[str]) -> int:
+    try:
         options = parse(argv)
         contenders, plan = prepare(options)
     except ModuleNotFoundError as error:
         if error.name not in LAB_PACKAGES:
             raise
         return complain(MISSING_LAB)
-    except (BadArguments, ValueError) as error:
+    except (BadArgumentsError, ValueError) as error:
         return complain(f"headrace compare: {error}")
     return measure_and_show(options, contenders, plan)
 
@@ -95,12 +103,12 @@ def prepare(options: Options) -> tuple[list[Contender], Plan]:
 
 
 def find_trace_point() -> int | None:
-    from headrace.lab.syscalls import NotCountable, SystemCallCounter, read_trace_point
+    from headrace.lab.syscalls import NotCountableError, SystemCallCounter, read_trace_point
 
     try:
         number = read_trace_point()
         SystemCallCounter(number, [os.getpid()]).close()
-    except NotCountable:
+    except NotCountableError:
         return None
     return number
 
@@ -116,14 +124,13 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
     rounds: dict[str, list[Round]] = {one.name: [] for one in contenders}
     status = 0
     allowed = os.sched_getaffinity(0)
-    with stopping_signals():
-        try:
-            os.sched_setaffinity(0, {cores.load})
-            measure_all(contenders, plan, cores, options.repeat, rounds)
-        except Stopped as stop:
-            status = 128 + stop.number
-        finally:
-            os.sched_setaffinity(0, allowed)
+    try:
+        os.sched_setaffinity(0, {cores.load})
+        measure_all(contenders, plan, cores, options.repeat, rounds)
+    except Stopped as stop:
+        status = 128 + stop.number
+    finally:
+        os.sched_setaffinity(0, allowed)
     rows = show(options, contenders, rounds, cores, interrupted=status != 0)
     if status == 0 and not any(row.measured for row in rows):
         status = EXIT_NOTHING_MEASURED

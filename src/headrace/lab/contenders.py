@@ -18,7 +18,7 @@ SERVICE = Path(__file__).with_name("service.py")
 PACKAGE_PARENT = str(Path(__file__).parents[2])
 
 
-class UnknownModel(ValueError):
+class UnknownRowError(ValueError):
     """A name that is no model, peer or floor; the message lists those that are."""
 
 
@@ -131,12 +131,12 @@ def choose(known: Sequence[Contender], names: Sequence[str] | None) -> list[Cont
     of headrace's own that cannot, for the reason.
 
     Raises:
-        UnknownModel: a name that nobody has.
+        UnknownRowError: a name that nobody has.
     """
     if names is None:
         return [one for one in known if one.reason is None or one.kind != "peer"]
     by_name = {one.name: one for one in known}
     for name in names:
         if name not in by_name:
-            raise UnknownModel(f"unknown model {name!r}; known: {', '.join(by_name)}")
+            raise UnknownRowError(f"unknown model {name!r}; known: {', '.join(by_name)}")
     return [by_name[name] for name in dict.fromkeys(names)]

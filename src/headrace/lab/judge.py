@@ -95,13 +95,14 @@ def doubts(measured: Sequence[Round], rates: Sequence[float], median: float) -> 
     if any(one.shared_core for one in measured):
         return []  # a worse note stands there already
     load = max((1.0 - one.window.cpu_share for one in measured), default=0.0)
-    server = max((one.server_waiting_share or 0.0 for one in measured), default=0.0)
+    server = max((one.server_lost_share or 0.0 for one in measured), default=0.0)
     spread = (max(rates) - min(rates)) / median if len(rates) > 1 and median > 0 else 0.0
     found = []
     if load > OTHERS_SHARE_MAX:
         found.append(f"other programs took up to {load:.0%} of the load generator's core")
     if server > OTHERS_SHARE_MAX:
-        found.append(f"the server waited for its core up to {server:.0%} of the time")
+        found.append(f"other programs took up to {server:.0%} of the server's core")
+    cause = DISTURBED if found else "unsteady"
     if spread > SPREAD_MAX:
         found.append(f"requests/s spread over {spread:.0%}")
-    return [f"{DISTURBED}: {', '.join(found)}"] if found else []
+    return [f"{cause}: {', '.join(found)}"] if found else []

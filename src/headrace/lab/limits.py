@@ -7,7 +7,7 @@ import resource
 SPARE_DESCRIPTORS = 64
 
 
-class TooManyConnections(ValueError):
+class TooManyConnectionsError(ValueError):
     """The load needs more descriptors than the hard limit allows."""
 
 
@@ -15,12 +15,12 @@ def raise_descriptor_limit(connections: int) -> None:
     """Raises RLIMIT_NOFILE's soft limit as far as ``connections`` need; children inherit it.
 
     Raises:
-        TooManyConnections: the hard limit is lower than that.
+        TooManyConnectionsError: the hard limit is lower than that.
     """
     needed = connections + SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
-        raise TooManyConnections(
+        raise TooManyConnectionsError(
             f"{connections:,} connections need {needed:,} descriptors, but the hard limit of"
             f" RLIMIT_NOFILE is {hard:,} (ulimit -Hn)"
         )

@@ -1,17 +1,16 @@
 """The load generator: a closed loop over many connections that never sleeps while it measures."""
 
-from typing import Final, final
+from typing import final
 
+from headrace.lab.connections import ERROR_KINDS as ERROR_KINDS
+from headrace.lab.connections import Connections
 from headrace.lab.window import Window
-
-ERROR_KINDS: Final[tuple[str, ...]]
-"""The kinds of errors that ``Window.errors`` counts."""
 
 class LoadError(Exception):
     """The load could not be set up: nobody listens, or the connections were not accepted."""
 
 @final
-class Load:
+class Load(Connections):
     """Keeps ``busy`` connections to a loopback address at one request each, and ``idle`` silent.
 
     A request is ``size`` random bytes, the reply must be their upper case, byte for byte. With
@@ -22,7 +21,7 @@ class Load:
     With ``spin=False`` the generator sleeps in epoll_wait: for a machine with a single core.
 
     Raises:
-        TooManyConnections: the hard limit of RLIMIT_NOFILE is too low.
+        TooManyConnectionsError: the hard limit of RLIMIT_NOFILE is too low.
         ValueError: not a loopback address, or not a sensible number.
     """
 

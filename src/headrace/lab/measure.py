@@ -21,9 +21,9 @@ from headrace.lab.process import (
     growth,
     server_process,
 )
-from headrace.lab.syscalls import NotCountable, SystemCallCounter
+from headrace.lab.syscalls import NotCountableError, SystemCallCounter
 from headrace.lab.target import (
-    ServerFailed,
+    ServerFailedError,
     Target,
     ask_report,
     require_free,
@@ -63,7 +63,9 @@ class Round:
     server_busy_share: float | None = None
     """CPU time over wall time; above 1.0 with several threads or processes."""
     server_waiting_share: float | None = None
-    """The part of the time in which the server was ready but somebody else had its core."""
+    """Time ready but without a core, over wall time; above 1.0 when its own threads compete."""
+    server_lost_share: float | None = None
+    """The part of its cores that others can have taken: it was ready, and had them not."""
     syscalls_per_request: float | None = None
     syscalls_source: str | None = None
     rss_start_bytes: int | None = None
@@ -94,7 +96,7 @@ def measure_round(contender: Contender, plan: Plan, cores: Cores, tick: Tick) ->
                 _measure_server(found, contender, server, plan, cores, tick)
             except (LoadError, ProcessLookupError) as error:
                 _explain(found, contender, server, str(error))
-    except (ServerFailed, OSError, ValueError) as error:
+    except (ServerFailedError, OSError, ValueError) as error:
         found.failed = str(error)
     return found
 
@@ -153,7 +155,7 @@ def _count_system_calls(
         return
     try:
         counter = SystemCallCounter(trace_point, server.tree())
-    except NotCountable:
+    except NotCountableError:
         return
     try:
         requests = load.run(COUNT_S).requests
@@ -182,13 +184,13 @@ def _measure_window(
         left_s -= SLICE_S
     after = server.usage()
     found.window = merge_windows(windows)
-    _fill_usage(found, before, after)
+    _fill_usage(found, before, after, server.core_count)
     if contender.speaks and server.popen.poll() is None:
         found.statistics = _difference(reported, ask_report(server))
         _count_by_statistics(found)
 
 
-def _fill_usage(found: Round, before: Usage, after: Usage) -> None:
+def _fill_usage(found: Round, before: Usage, after: Usage, core_count: int) -> None:
     if not after.cpu_ns:
         return
     requests = found.window.requests
@@ -197,6 +199,8 @@ def _fill_usage(found: Round, before: Usage, after: Usage) -> None:
     found.rss_bytes = after.rss_bytes
     found.server_busy_share = cpu_ns / wall_ns
     found.server_waiting_share = growth(before.waiting_ns, after.waiting_ns) / wall_ns
+    free = max(0.0, core_count - found.server_busy_share)
+    found.server_lost_share = min(found.server_waiting_share, free) / core_count
     if requests == 0:
         return
     found.cpu_us_per_request = cpu_ns / 1000 / requests

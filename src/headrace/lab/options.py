@@ -29,7 +29,7 @@ examples:
 """
 
 
-class BadArguments(Exception):
+class BadArgumentsError(Exception):
     """The command line is wrong; the message names the value and what is allowed."""
 
 
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
     """argparse without the usage page: the error is the line that matters."""
 
     def error(self, message: str) -> NoReturn:
-        raise BadArguments(message)
+        raise BadArgumentsError(message)
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -136,18 +136,18 @@ def parse(argv: list[str]) -> Options:
     """The options.
 
     Raises:
-        BadArguments: with one line that says what is wrong and what is allowed.
+        BadArgumentsError: with one line that says what is wrong and what is allowed.
     """
     own, command = split_command(argv)
     found = build_parser().parse_args(own)
     if found.command:
-        raise BadArguments(f"unexpected argument {found.command[0]!r}; COMMAND goes after --")
+        raise BadArgumentsError(f"unexpected argument {found.command[0]!r}; COMMAND goes after --")
     if found.http and not command:
-        raise BadArguments("--http needs the command that serves it: --http URL -- COMMAND...")
+        raise BadArgumentsError("--http needs the command that serves it: --http URL -- COMMAND...")
     if command and not found.http:
-        raise BadArguments(f"a command ({command[0]!r}) needs the URL it serves: --http URL")
+        raise BadArgumentsError(f"a command ({command[0]!r}) needs the URL it serves: --http URL")
     if found.http and found.floor:
-        raise BadArguments("--floor is the upper-case service in C; it has no --http")
+        raise BadArgumentsError("--floor is the upper-case service in C; it has no --http")
     values = vars(found) | {"command": tuple(command)}
     if values["idle"] is None:
         values["idle"] = 0 if found.http else 500

@@ -138,6 +138,7 @@ class ServerProcess:
         talks: bool = True,
     ) -> None:
         self.command = list(command)
+        self.core_count = len(cores.server)
         self.siblings = frozenset(children(os.getpid()))
         # Its last words are kept in a file: a pipe that nobody reads would block it.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)

@@ -40,9 +40,6 @@ def build_report(
     interrupted: bool,
 ) -> dict[str, Any]:
     """Everything measured, as plain data."""
-    notes = (
-        ["one core for server and load: figures are not to be relied on"] if cores.shared else []
-    )
     return {
         "schema": SCHEMA,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

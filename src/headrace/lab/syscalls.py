@@ -26,7 +26,7 @@ TRACE_FOLDERS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 MOUNT_AND_READ = f"mount -t tracefs tracefs {TRACE_FOLDERS[0]} && cat {TRACE_FOLDERS[0]}/"
 
 
-class NotCountable(Exception):
+class NotCountableError(Exception):
     """System calls cannot be counted here; the message says why."""
 
 
@@ -51,7 +51,7 @@ def read_trace_point() -> int:
         )
         return int(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise NotCountable("tracefs is not readable (needs root)") from error
+        raise NotCountableError("tracefs is not readable (needs root)") from error
 
 
 class SystemCallCounter:
@@ -60,7 +60,7 @@ class SystemCallCounter:
     Threads and children that start later are counted with their parents.
 
     Raises:
-        NotCountable: the kernel or its permissions do not allow it.
+        NotCountableError: the kernel or its permissions do not allow it.
     """
 
     def __init__(self, trace_point: int, pids: Iterable[int]) -> None:
@@ -71,13 +71,13 @@ class SystemCallCounter:
                     self.fds.append(self._open(trace_point, int(thread)))
         except OSError as error:
             self.close()
-            raise NotCountable(f"perf_event_open: {error.strerror}") from error
+            raise NotCountableError(f"perf_event_open: {error.strerror}") from error
 
     @staticmethod
     def _open(trace_point: int, thread: int) -> int:
         number = PERF_EVENT_OPEN.get(platform.machine())
         if number is None:
-            raise NotCountable(f"perf_event_open: unknown machine {platform.machine()}")
+            raise NotCountableError(f"perf_event_open: unknown machine {platform.machine()}")
         attributes = struct.pack(
             "IIQQQQQIIQ",
             PERF_TYPE_TRACEPOINT,

@@ -95,4 +95,6 @@ def print_result(console: Console, rows: Sequence[Row], title: str, footer: str)
     console.print(build_table(rows, title))
     for mark, who, note in marked_notes([row.figures for row in rows]):
         console.print(f"{mark} [bold]{escape(who)}[/bold]: {escape(note)}", soft_wrap=True)
+    if any(row.figures["notes"] for row in rows):
+        console.print(f"[dim]{SPOILED} not to be relied on; {DOUBT} good, with a doubt[/dim]")
     console.print(f"[dim]{escape(footer)}[/dim]")

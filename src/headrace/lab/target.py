@@ -18,11 +18,11 @@ ANSWER_S = 10.0
 RETRY_S = 0.05
 
 
-class ServerFailed(Exception):
+class ServerFailedError(Exception):
     """The server ended, or did not get ready in time; the message is a reason for a row."""
 
 
-class BadURL(ValueError):
+class BadURLError(ValueError):
     """A URL that cannot be loaded; the message says why."""
 
 
@@ -46,24 +46,24 @@ def parse_url(url: str) -> Target:
     """The target of an ``http://`` URL.
 
     Raises:
-        BadURL: not http, no host, not printable, or not on this machine.
+        BadURLError: not http, no host, not printable, or not on this machine.
     """
     try:
         parts = urlsplit(url)
         port = parts.port or 80
     except ValueError as error:
-        raise BadURL(f"bad URL {url!r}: {error}") from error
+        raise BadURLError(f"bad URL {url!r}: {error}") from error
     if parts.scheme != "http" or not parts.hostname:
-        raise BadURL(f"bad URL {url!r}: expected http://HOST:PORT/PATH")
+        raise BadURLError(f"bad URL {url!r}: expected http://HOST:PORT/PATH")
     if not (url.isascii() and url.isprintable()) or " " in url:
-        raise BadURL(f"bad URL {url!r}: only printable ASCII, the rest %-encoded")
+        raise BadURLError(f"bad URL {url!r}: only printable ASCII, the rest %-encoded")
     try:
         found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
     except OSError as error:
-        raise BadURL(f"bad URL {url!r}: {error.strerror}") from error
+        raise BadURLError(f"bad URL {url!r}: {error.strerror}") from error
     address = str(found[0][4][0])
     if not address.startswith("127."):
-        raise BadURL(f"bad URL {url!r}: {address} is not this machine's loopback (127.x.x.x)")
+        raise BadURLError(f"bad URL {url!r}: {address} is not this machine's loopback (127.x.x.x)")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.hostname, port, path, address)
 
@@ -77,12 +77,12 @@ def read_line(server: ServerProcess, seconds: float) -> dict[str, Any]:
     if not line:
         if readable:
             server.popen.wait()
-            raise ServerFailed(server.last_words())
-        raise ServerFailed(f"no answer from the server within {seconds:g} s")
+            raise ServerFailedError(server.last_words())
+        raise ServerFailedError(f"no answer from the server within {seconds:g} s")
     try:
         found = json.loads(line)
     except ValueError as error:
-        raise ServerFailed(f"the server printed {line[:80]!r} instead of JSON") from error
+        raise ServerFailedError(f"the server printed {line[:80]!r} instead of JSON") from error
     assert isinstance(found, dict)
     return found
 
@@ -100,7 +100,7 @@ def ask_report(server: ServerProcess) -> dict[str, Any]:
         server.popen.stdin.flush()
     except OSError as error:
         server.popen.wait()
-        raise ServerFailed(server.last_words()) from error
+        raise ServerFailedError(server.last_words()) from error
     return read_line(server, ANSWER_S)
 
 
@@ -109,7 +109,7 @@ def wait_answer(server: ServerProcess, target: Target) -> tuple[str, int]:
     deadline_s = time.monotonic() + READY_S
     while time.monotonic() < deadline_s:
         if server.popen.poll() is not None:
-            raise ServerFailed(server.last_words())
+            raise ServerFailedError(server.last_words())
         connection = http.client.HTTPConnection(target.address, target.port, timeout=ANSWER_S)
         try:
             connection.request("GET", target.path, headers={"Host": target.host})
@@ -120,15 +120,15 @@ def wait_answer(server: ServerProcess, target: Target) -> tuple[str, int]:
             return target.address, target.port
         finally:
             connection.close()
-    raise ServerFailed(f"no answer from port {target.port} within {READY_S:g} s")
+    raise ServerFailedError(f"no answer from port {target.port} within {READY_S:g} s")
 
 
 def require_free(target: Target) -> None:
     """A server that is there already would be measured instead of the command.
 
     Raises:
-        BadURL: something listens on the URL's port.
+        BadURLError: something listens on the URL's port.
     """
     with socket.socket() as probe:
         if probe.connect_ex((target.address, target.port)) == 0:
-            raise BadURL(f"port {target.port} is taken already: stop that server first")
+            raise BadURLError(f"port {target.port} is taken already: stop that server first")
