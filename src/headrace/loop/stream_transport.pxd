@@ -48,6 +48,7 @@ cdef class StreamTransport(Runnable):
 
     cdef int remember_peer(self) noexcept
     cdef int begin(self) except -1
+    cdef int begun(self) except -1
     cdef int start_receiving(self) except -1
     cdef object enter_context(self)
     cdef int received(self, const char *data, int result) except -1

@@ -135,8 +135,11 @@ cdef class StreamTransport(Runnable):
 
     def __del__(self):
         if self.fd >= 0:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-            self.close_descriptor()
+            try:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            finally:
+                # Also where warnings are errors.
+                self.close_descriptor()
 
     cdef int run(self, int step, unsigned int flags) except -1:
         if step == STEP_FLUSH:
@@ -233,11 +236,16 @@ cdef class StreamTransport(Runnable):
         try:
             PyObject_CallMethodOneArg(self.protocol, CONNECTION_MADE, self)
         except (SystemExit, KeyboardInterrupt):
+            # The loop may be run again, and this connection with it.
+            self.begun()
             raise
         except BaseException as error:
             self.report(error, "Exception in callback connection_made()")
         finally:
             PyContext_Exit(context)
+        return self.begun()
+
+    cdef int begun(self) except -1:
         if not self.closing and not self.paused:
             self.start_receiving()
         waiter = self.waiter

@@ -41,6 +41,7 @@ cdef class Registration(Runnable):
     cdef void insert(self, Operation operation) noexcept
     cdef bint take_out(self, Operation operation) noexcept
     cdef int wanted(self) noexcept
+    cdef int settle(self) except -1
     cdef int fail_all(self, int error) except -1
     cdef int attempt(self, int side, bint certain) except -1
 

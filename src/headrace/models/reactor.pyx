@@ -156,14 +156,23 @@ cdef class Registration(Runnable):
             events |= READABLE | WRITABLE
         if reactor.edge_triggered:
             self.maybe_ready |= events & (READABLE | WRITABLE)
-        # A POLL operation may wait for both sides; it stands in the readers' queue.
-        if events & READABLE or (
-            events & WRITABLE and self.reader is not None and self.reader.events & WRITABLE
-        ):
-            self.attempt(READABLE, certain and bool(events & READABLE))
-        if events & WRITABLE:
-            self.attempt(WRITABLE, certain)
-        if self.reactor is None:
+        try:
+            # A POLL operation may wait for both sides; it stands in the readers' queue.
+            if events & READABLE or (
+                events & WRITABLE and self.reader is not None and self.reader.events & WRITABLE
+            ):
+                self.attempt(READABLE, certain and bool(events & READABLE))
+            if events & WRITABLE:
+                self.attempt(WRITABLE, certain)
+        finally:
+            # Also if a callback ends the program: the loop may be run again.
+            self.settle()
+        return 0
+
+    cdef int settle(self) except -1:
+        """After the attempts: watch for what is still wanted; try again what is still ready."""
+        cdef Reactor reactor = self.reactor
+        if reactor is None:
             return 0
         try:
             reactor.watch(self)
