@@ -12,7 +12,8 @@ import pytest
 from headrace.activate import environment
 
 # The installed command: with ``python -m headrace`` the working directory would be importable.
-HEADRACE = [str(Path(sysconfig.get_path("scripts")) / "headrace")]
+# Its interpreter is named, because the name that its first line gives shows in Python's messages.
+HEADRACE = [sys.executable, str(Path(sysconfig.get_path("scripts")) / "headrace")]
 TIMEOUT_S = 60
 
 type_of_run = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,7 +1,9 @@
+from typing import Self
+
 class BufferPool:
     """*count* buffers of *size* bytes, lent to receives and given back once copied."""
 
-    def __init__(self, count: int, size: int) -> None: ...
+    def __new__(cls, count: int, size: int) -> Self: ...
     @property
     def count(self) -> int: ...
     @property

@@ -8,6 +8,7 @@ DONE: int
 DONE_AND_EXHAUSTED: int
 WAITS_READABLE: int
 WAITS_WRITABLE: int
+KIND_NAMES: tuple[str, ...]
 STATE_NAMES: tuple[str, ...]
 
 class Operation(Runnable):
@@ -37,6 +38,8 @@ class Operation(Runnable):
     def composed(self) -> bool: ...
     @property
     def state(self) -> int: ...
+    @property
+    def queued(self) -> bool: ...
 
 class InFlight:
     """The operations that a model has not finished."""

@@ -1,5 +1,6 @@
 # A user's view.  The class itself leans on private parts of asyncio's, which have no types.
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from headrace.core.statistics import StatisticsDict
 
 UNTIL_CONFORMANCE: str
+logger: logging.Logger
 _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
 
 def somaxconn() -> int:

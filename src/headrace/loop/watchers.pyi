@@ -2,7 +2,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from headrace.core.operation import PollOperation
 from headrace.loop.engine import LoopCore
+
+class Watcher(PollOperation):
+    """Runs a handle at each turn in which the descriptor is ready."""
 
 class Watchers(LoopCore):
     """add_reader() and add_writer(): level-triggered on every model."""

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 
+from headrace.core.buffer_pool import BufferPool
 from headrace.core.operation import InFlight, Operation
 from headrace.core.ready_queue import ReadyQueue
 from headrace.core.statistics import Statistics
@@ -23,6 +24,8 @@ class Model:
     def ready(self) -> ReadyQueue: ...
     @property
     def statistics(self) -> Statistics: ...
+    @property
+    def pool(self) -> BufferPool: ...
     @property
     def in_flight(self) -> InFlight:
         """The operations that have been submitted and have not ended."""
