@@ -26,6 +26,7 @@ from headrace.loop.listener import Listener
 from headrace.loop.sockets import SocketMethods
 from headrace.loop.stream_transport import stream_transport
 from headrace.models import registry
+from headrace.models.contract import Model
 
 logger = logging.getLogger("asyncio")
 
@@ -48,10 +49,13 @@ def somaxconn() -> int:
 class EventLoop(SocketMethods, asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model."""
 
-    def __init__(self, model: str | None = None) -> None:
-        opened = registry.make_model(model)
+    def __init__(self, model: str | Model | None = None) -> None:
+        opened = model if isinstance(model, Model) else registry.make_model(model)
         asyncio.BaseEventLoop.__init__(self)
         self._open(opened)
+        if opened.has_own_clock:
+            # On the instance, as a patched loop.time() would stand: other models pay nothing.
+            self.time = opened.time  # type: ignore[method-assign]
         self._signal_handlers: dict[int, Any] = {}
         self._listeners: dict[int, Listener] = {}
         self._unix_inodes: dict[int, tuple[str | bytes, int]] = {}

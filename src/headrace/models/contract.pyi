@@ -59,6 +59,9 @@ class Model:
     def open(self) -> None:
         """Make what the kernel needs; called once, when the loop is made."""
 
+    def time(self) -> float:
+        """The model's clock, in seconds; the loop asks it where has_own_clock is true."""
+
     def bind(self) -> None:
         """This thread is going to run the loop; called at each start."""
 

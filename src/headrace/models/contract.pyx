@@ -14,6 +14,7 @@ A model takes operations and completes them.  Its verbs:
                        timeout_s seconds, for ever if negative, not at all if 0
     flush()            hand over at once what was submitted or cancelled (before a close(2))
     forget(fd)         the owner of fd is about to close it
+    time()             the model's own clock in seconds; asked only where has_own_clock is true
     close()            give everything back; nothing completes any more
 
 Bookkeeping stands here, once: which operations are in flight, their states, the counts.  The
@@ -25,11 +26,13 @@ to it wakes every model by the same path that data takes.
 from headrace.kernel.errno cimport ECANCELED
 
 from headrace.core.operation cimport (
-    STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation, ReceiveOperation,
+    OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation,
+    ReceiveOperation,
 )
-from headrace.core.ready_queue cimport MORE, ReadyQueue, ready_push
+from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
 from headrace.core.statistics cimport Statistics
 from headrace.kernel.fork cimport fork_generation
+from headrace.kernel.time cimport monotonic_seconds
 
 SUBMIT_PENDING = PENDING
 SUBMIT_COMPLETED = COMPLETED
@@ -154,6 +157,9 @@ cdef class Model:
 
     cpdef forget(self, int fd):
         pass
+
+    def time(self):
+        return monotonic_seconds()
 
     cpdef close(self):
         raise NotImplementedError(f"{type(self).__name__}.close")
