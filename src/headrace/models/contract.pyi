@@ -1,13 +1,16 @@
 from collections.abc import Mapping
 
 from headrace.core.operation import InFlight, Operation
-from headrace.core.ready_queue import ReadyQueue
+from headrace.core.ready_queue import ReadyQueue, Runnable
 from headrace.core.statistics import Statistics
 
 SUBMIT_PENDING: int
 SUBMIT_COMPLETED: int
 CANCEL_PENDING: int
 CANCEL_CANCELLED: int
+
+class ComposedStep(Runnable):
+    """A composed operation that waits for its turn."""
 
 class Model:
     """What the loop sees of an I/O model; subclass it to write one (docs/writing-a-model.md)."""
@@ -52,6 +55,9 @@ class Model:
         self, operation: Operation, result: int, flags: int = 0, *, more: bool = False
     ) -> None:
         """Queue a completion of *operation*, with operation.flags as perform() left them."""
+
+    def perform_soon(self, operation: Operation) -> int:
+        """The descriptor of a composed operation is ready: perform it in the loop's turn."""
 
     def complete_cancelled(self, operation: Operation) -> None:
         """Queue the end of an operation whose cancel() answered CANCEL_PENDING."""

@@ -40,6 +40,30 @@ CANCEL_PENDING = PENDING
 CANCEL_CANCELLED = CANCELLED
 
 
+cdef class ComposedStep(Runnable):
+    """A composed operation that waits for its turn: see Model.perform_soon()."""
+
+    cdef Model model
+    cdef Operation operation
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        cdef Operation operation = self.operation
+        operation.queued = False
+        if operation.state == STATE_CANCELLING or not self.model.is_open:
+            return operation.run(-ECANCELED, 0)
+        if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
+            try:
+                if self.model.submit(operation) == PENDING:
+                    return 0
+            except OSError as error:
+                return operation.run(-<int>error.errno, 0)
+        self.model.statistics.counters.completions += 1
+        return operation.run(operation.result, operation.flags)
+
+    cdef void dropped(self, int result, unsigned int flags) noexcept:
+        self.operation.retire()
+
+
 cdef class Model:
     name = "model"
     stevens = ""
@@ -130,6 +154,18 @@ cdef class Model:
         else:
             operation.queued = True
         ready_push(self.ready, operation, result, flags)
+
+    cpdef int perform_soon(self, Operation operation) except -1:
+        """The descriptor of a composed operation is ready: perform it in the loop's turn.
+
+        Nothing can come between the data and its owner there; if it turns out that the
+        operation is not to be done yet, it is submitted again.
+        """
+        cdef ComposedStep step = ComposedStep.__new__(ComposedStep)
+        step.model = self
+        step.operation = operation
+        operation.queued = True
+        return ready_push(self.ready, step, 0, 0)
 
     def complete_cancelled(self, Operation operation):
         """Queue the end of an operation whose cancel() answered PENDING."""

@@ -39,5 +39,4 @@ cdef class Uring(Model):
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1
     cdef bint is_to_repeat(self, Operation operation, int result) noexcept
     cdef int repeat(self, Operation operation) except -1
-    cdef int step(self, Operation operation) except -1
     cdef int finish(self, Operation operation, int result) except -1

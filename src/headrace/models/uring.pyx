@@ -45,7 +45,7 @@ from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE, ConnectOperation,
     Operation, SendOperation,
 )
-from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, Runnable, ready_push
+from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
 from headrace.core.statistics cimport (
     CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT, KIND_CONNECT,
     KIND_POLL, KIND_RECEIVE, KIND_SEND,
@@ -128,24 +128,6 @@ cdef class RingBuffers(BufferPool):
         self.idle_count += 1
         self.publish(number, 0)
         h.io_uring_buf_ring_advance(self.ring, 1)
-
-
-cdef class ComposedStep(Runnable):
-    """The descriptor of a composed operation is ready: perform it in the loop's turn."""
-
-    cdef Uring model
-    cdef Operation operation
-
-    cdef int run(self, int result, unsigned int flags) except -1:
-        cdef Operation operation = self.operation
-        operation.queued = False
-        if operation.state == STATE_CANCELLING or not self.model.is_open:
-            return operation.run(-ECANCELED, 0)
-        if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
-            self.model.again.append(operation)
-            return 0
-        self.model.statistics.counters.completions += 1
-        return operation.run(operation.result, operation.flags)
 
 
 cdef class Uring(Model):
@@ -484,7 +466,7 @@ cdef class Uring(Model):
         if result < 0 and self.is_to_repeat(operation, result):
             return self.repeat(operation)
         if operation.composed and result >= 0:
-            return self.step(operation)
+            return self.perform_soon(operation)
         if operation.kind == KIND_POLL and result > 0:
             result = ready_events(operation, result)
         if not operation.multishot or result < 0 or (
@@ -518,13 +500,6 @@ cdef class Uring(Model):
             self.again.append(operation)
             return 0
         return self.finish(operation, -ECANCELED)
-
-    cdef int step(self, Operation operation) except -1:
-        cdef ComposedStep step = ComposedStep.__new__(ComposedStep)
-        step.model = self
-        step.operation = operation
-        operation.queued = True
-        return ready_push(self.ready, step, 0, 0)
 
     cdef int finish(self, Operation operation, int result) except -1:
         """The terminal completion: from here on the kernel knows nothing of the operation."""
