@@ -274,6 +274,10 @@ cdef class LoopCore:
         """What is in flight, less the loop's own waker; for tests that look for leaks."""
         return [entry for entry in self._model.in_flight if entry is not self.waker]
 
+    def _callbacks_pending(self):
+        """How many callbacks and timers wait; for tests that look for leaks."""
+        return self.ready.count + self.flushes.count + self.timers.count
+
 
 cdef object caller_stack():
     return format_helpers.extract_stack()

@@ -37,12 +37,14 @@ cdef class Registration(Runnable):
     cdef bint queued
     cdef Operation reader
     cdef Operation writer
+    cdef Operation poller
 
     cdef void insert(self, Operation operation) noexcept
     cdef bint take_out(self, Operation operation) noexcept
     cdef int wanted(self) noexcept
     cdef int fail_all(self, int error) except -1
-    cdef int attempt(self, int side, bint certain) except -1
+    cdef int tell_pollers(self, int events, bint certain) except -1
+    cdef int attempt(self, int side) except -1
 
 
 cdef class Reactor(Model):
