@@ -180,11 +180,12 @@ cdef class LoopCore:
 
     cdef int wait_for_completions(self) except -1:
         cdef double timeout_s = -1
-        if self.timers.count:
-            timeout_s = self.timers.entries[0].when - self.now()
-            timeout_s = min(max(timeout_s, 0), WAIT_S_MAX)
+        # Before asking the clock, which may be Python and let another thread call us.
         self.is_waiting = True
         try:
+            if self.timers.count:
+                timeout_s = self.timers.entries[0].when - self.now()
+                timeout_s = min(max(timeout_s, 0), WAIT_S_MAX)
             self._model.wait(timeout_s)
         finally:
             self.is_waiting = False
