@@ -57,4 +57,5 @@ cdef class Reactor(Model):
     cdef Registration registration_of(self, int fd)
     cdef int watch(self, Registration registration) except -1
     cdef int unwatch(self, Registration registration) except -1
+    cdef int stop_watching(self, Registration registration) except -1
     cdef int drop_if_idle(self, Registration registration) except -1

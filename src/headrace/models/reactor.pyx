@@ -359,9 +359,7 @@ cdef class Reactor(Model):
         if registration is None:
             return
         registration.reactor = None
-        if registration.watched:
-            registration.watched = 0
-            self.readiness.remove(fd)
+        self.stop_watching(registration)
 
     cpdef close(self):
         cdef Registration registration
@@ -408,6 +406,8 @@ cdef class Reactor(Model):
             wanted = READABLE | WRITABLE
         if wanted == registration.watched or not self.is_open:
             return 0
+        if self.generation != fork_generation():
+            return 0  # the readiness model is still the parent's; bind() makes our own
         if registration.watched:
             self.readiness.modify(registration.fd, wanted)
         else:
@@ -417,10 +417,15 @@ cdef class Reactor(Model):
 
     cdef int unwatch(self, Registration registration) except -1:
         """Nobody waits: say so, or a hang-up would be reported for ever; and drop it."""
+        self.stop_watching(registration)
+        return self.drop_if_idle(registration)
+
+    cdef int stop_watching(self, Registration registration) except -1:
         if registration.watched:
             registration.watched = 0
-            self.readiness.remove(registration.fd)
-        return self.drop_if_idle(registration)
+            if self.generation == fork_generation():
+                self.readiness.remove(registration.fd)
+        return 0
 
     cdef int drop_if_idle(self, Registration registration) except -1:
         if registration.wanted() == 0 and not registration.watched and not registration.kept:

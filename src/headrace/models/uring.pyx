@@ -147,6 +147,7 @@ cdef class Uring(Model):
 
     def __cinit__(self, *arguments, **keywords):
         self.again = []
+        self.cancel_again = []
 
     def __init__(self, *, bint defer_taskrun=True, bint multishot_receive=True):
         self.defer_taskrun = defer_taskrun
@@ -186,7 +187,7 @@ cdef class Uring(Model):
     cpdef bind(self):
         cdef bint forked = self.generation != fork_generation()
         cdef bint same_thread = self.owner_thread == <unsigned long>pthread_self()
-        if self.is_enabled and (forked or not same_thread):
+        if forked or (self.is_enabled and not same_thread):
             self.move_to_new_ring(forked)
         if not self.is_enabled:
             self.enable()
@@ -195,22 +196,27 @@ cdef class Uring(Model):
         if operation.eager and (operation.composed or is_large_send(operation)):
             if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
                 return COMPLETED
-        if self.is_enabled:
+        if self.is_usable():
             self.prepare(operation)
         else:
             self.again.append(operation)
         return PENDING
 
     cpdef int cancel(self, Operation operation) except -1:
-        cdef h.io_uring_sqe *sqe
-        if not self.is_enabled:
+        if not self.is_usable():
+            return self.cancel_elsewhere(operation)
+        self.prepare_cancel(operation)
+        return PENDING
+
+    cdef int cancel_elsewhere(self, Operation operation) except -1:
+        """Cancel where the ring must not be touched: see is_usable()."""
+        if operation in self.again:
             self.again.remove(operation)
             return CANCELLED
-        sqe = self.next_sqe()
-        h.io_uring_prep_cancel64(sqe, <uint64_t><void *>operation, 0)
-        h.io_uring_sqe_set_data64(sqe, 0)
-        if self.ring.features & h.IORING_FEAT_CQE_SKIP:
-            sqe.flags |= h.IOSQE_CQE_SKIP_SUCCESS
+        if self.generation != fork_generation():
+            # What is in the parent's ring completes in the parent.
+            return CANCELLED
+        self.cancel_again.append(operation)
         return PENDING
 
     cpdef wait(self, double timeout_s):
@@ -224,7 +230,7 @@ cdef class Uring(Model):
         self.harvest()
 
     cpdef flush(self):
-        if self.is_enabled and self.owner_thread == <unsigned long>pthread_self():
+        if self.is_usable():
             self.enter(0)
 
     cpdef close(self):
@@ -236,6 +242,7 @@ cdef class Uring(Model):
             self.cancel_everything()
         self.drop_ring()
         self.again.clear()
+        self.cancel_again.clear()
         for entry in self.in_flight:
             operation = <Operation>entry
             if not operation.queued:
@@ -244,7 +251,10 @@ cdef class Uring(Model):
     # The ring's life.
 
     cdef bint is_usable(self) noexcept:
-        """May this thread of this process enter the ring?"""
+        """May this thread of this process touch the ring?
+
+        A forked child shares its memory with the parent, and would submit in the parent's name.
+        """
         return (
             self.is_enabled
             and self.generation == fork_generation()
@@ -321,6 +331,7 @@ cdef class Uring(Model):
         self.make_ring()
         self.generation = fork_generation()
         self.again.clear()
+        self.cancel_again.clear()
         for entry in self.in_flight:
             operation = <Operation>entry
             if operation.queued:
@@ -399,8 +410,22 @@ cdef class Uring(Model):
         h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
         return 0
 
+    cdef int prepare_cancel(self, Operation operation) except -1:
+        cdef h.io_uring_sqe *sqe = self.next_sqe()
+        h.io_uring_prep_cancel64(sqe, <uint64_t><void *>operation, 0)
+        h.io_uring_sqe_set_data64(sqe, 0)
+        if self.ring.features & h.IORING_FEAT_CQE_SKIP:
+            sqe.flags |= h.IOSQE_CQE_SKIP_SUCCESS
+        return 0
+
     cdef int prepare_again(self) except -1:
         cdef list operations
+        if self.cancel_again:
+            operations = self.cancel_again
+            self.cancel_again = []
+            for entry in operations:
+                if not (<Operation>entry).queued:
+                    self.prepare_cancel(<Operation>entry)
         if not self.again:
             return 0
         operations = self.again
