@@ -180,11 +180,12 @@ cdef class LoopCore:
 
     cdef int wait_for_completions(self) except -1:
         cdef double timeout_s = -1
-        if self.timers.count:
-            timeout_s = self.timers.entries[0].when - self.now()
-            timeout_s = min(max(timeout_s, 0), WAIT_S_MAX)
+        # Before asking the clock, which may be Python and let another thread call us.
         self.is_waiting = True
         try:
+            if self.timers.count:
+                timeout_s = self.timers.entries[0].when - self.now()
+                timeout_s = min(max(timeout_s, 0), WAIT_S_MAX)
             self._model.wait(timeout_s)
         finally:
             self.is_waiting = False
@@ -275,6 +276,10 @@ cdef class LoopCore:
     def _operations_in_flight(self):
         """What is in flight, less the loop's own waker; for tests that look for leaks."""
         return [entry for entry in self._model.in_flight if entry is not self.waker]
+
+    def _callbacks_pending(self):
+        """How many callbacks and timers wait; for tests that look for leaks."""
+        return self.ready.count + self.flushes.count + self.timers.count
 
 
 cdef object caller_stack():

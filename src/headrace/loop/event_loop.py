@@ -53,6 +53,9 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         opened = model if isinstance(model, Model) else registry.make_model(model)
         self._open(opened)  # if this fails, the loop has never been open
         asyncio.BaseEventLoop.__init__(self)
+        if opened.has_own_clock:
+            # On the instance, as a patched loop.time() would stand: other models pay nothing.
+            self.time = opened.time  # type: ignore[method-assign]
         self._signal_handlers: dict[int, Any] = {}
         self._listeners: dict[int, Listener] = {}
         self._unix_inodes: dict[int, tuple[str | bytes, int]] = {}

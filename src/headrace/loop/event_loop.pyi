@@ -8,6 +8,7 @@ from ssl import SSLContext
 from typing import Any, TypeVar
 
 from headrace.core.statistics import StatisticsDict
+from headrace.models.contract import Model
 
 UNTIL_CONFORMANCE: str
 logger: logging.Logger
@@ -17,9 +18,9 @@ def somaxconn() -> int:
     """The longest listen backlog that the system grants."""
 
 class EventLoop(asyncio.BaseEventLoop):
-    """An asyncio event loop on one I/O model."""
+    """An asyncio event loop on one I/O model: its name, or a Model that was not opened yet."""
 
-    def __init__(self, model: str | None = None) -> None: ...
+    def __init__(self, model: str | Model | None = None) -> None: ...
     @property
     def model(self) -> str:
         """The name of the I/O model that the loop runs on."""

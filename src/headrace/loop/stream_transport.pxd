@@ -38,7 +38,8 @@ cdef class StreamTransport(Runnable):
     cdef bint lost_queued
     cdef bint paused
     cdef bint at_eof          # the peer has ended its side, and the protocol knows
-    cdef bint eof_held        # the peer has ended its side while we were paused
+    cdef bint end_held        # the stream has ended while we were paused ...
+    cdef int end_result       # ... so: 0 in order, or a negative errno
     cdef bint eof_asked       # write_eof() was called
     cdef bint protocol_paused
     cdef bint dirty           # in the loop's flush queue
@@ -52,6 +53,7 @@ cdef class StreamTransport(Runnable):
     cdef int start_receiving(self) except -1
     cdef object enter_context(self)
     cdef int received(self, const char *data, int result) except -1
+    cdef int ended(self, int result) except -1
     cdef int deliver(self, const char *data, Py_ssize_t size) except -1
     cdef int deliver_bytes(self, object data) except -1
     cdef Py_ssize_t deliver_buffered(self, const char *data, Py_ssize_t size) except -1

@@ -292,11 +292,16 @@ cdef class StreamTransport(Runnable):
             return 0
         if self.closing:
             return 0
+        if self.paused or self.held is not None:
+            # What came before the end comes before it for the protocol too.
+            self.end_held = True
+            self.end_result = result
+            return 0
+        return self.ended(result)
+
+    cdef int ended(self, int result) except -1:
         if result < 0:
             return self.fatal_error(os_error(-result), "Fatal read error on socket transport")
-        if self.paused or self.held is not None:
-            self.eof_held = True
-            return 0
         return self.deliver_eof()
 
     cdef int hold(self, bytes data) except -1:
@@ -369,9 +374,9 @@ cdef class StreamTransport(Runnable):
                 self.held = None
             self.deliver(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         if self.held is None and not self.paused and not self.closing:
-            if self.eof_held:
-                self.eof_held = False
-                return self.deliver_eof()
+            if self.end_held:
+                self.end_held = False
+                return self.ended(self.end_result)
             if not self.at_eof:
                 return self.start_receiving()
         return 0
@@ -413,7 +418,7 @@ cdef class StreamTransport(Runnable):
         if self.closing or not self.paused:
             return
         self.paused = False
-        if self.held is not None or self.eof_held:
+        if self.held is not None or self.end_held:
             self.queue_delivery()
         elif not self.at_eof and self.receive is not None:
             self.start_receiving()

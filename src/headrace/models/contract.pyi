@@ -2,13 +2,16 @@ from collections.abc import Mapping
 
 from headrace.core.buffer_pool import BufferPool
 from headrace.core.operation import InFlight, Operation
-from headrace.core.ready_queue import ReadyQueue
+from headrace.core.ready_queue import ReadyQueue, Runnable
 from headrace.core.statistics import Statistics
 
 SUBMIT_PENDING: int
 SUBMIT_COMPLETED: int
 CANCEL_PENDING: int
 CANCEL_CANCELLED: int
+
+class ComposedStep(Runnable):
+    """A composed operation that waits for its turn."""
 
 class Model:
     """What the loop sees of an I/O model; subclass it to write one (docs/writing-a-model.md)."""
@@ -56,11 +59,17 @@ class Model:
     ) -> None:
         """Queue a completion of *operation*, with operation.flags as perform() left them."""
 
+    def perform_soon(self, operation: Operation) -> int:
+        """The descriptor of a composed operation is ready: perform it in the loop's turn."""
+
     def complete_cancelled(self, operation: Operation) -> None:
         """Queue the end of an operation whose cancel() answered CANCEL_PENDING."""
 
     def open(self) -> None:
         """Make what the kernel needs; called once, when the loop is made."""
+
+    def time(self) -> float:
+        """The model's clock, in seconds; the loop asks it where has_own_clock is true."""
 
     def bind(self) -> None:
         """This thread is going to run the loop; called at each start."""

@@ -14,6 +14,7 @@ A model takes operations and completes them.  Its verbs:
                        timeout_s seconds, for ever if negative, not at all if 0
     flush()            hand over at once what was submitted or cancelled (before a close(2))
     forget(fd)         the owner of fd is about to close it
+    time()             the model's own clock in seconds; asked only where has_own_clock is true
     close()            give everything back; nothing completes any more
 
 Bookkeeping stands here, once: which operations are in flight, their states, the counts.  The
@@ -25,16 +26,42 @@ to it wakes every model by the same path that data takes.
 from headrace.kernel.errno cimport ECANCELED
 
 from headrace.core.operation cimport (
-    STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation, ReceiveOperation,
+    OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation,
+    ReceiveOperation,
 )
-from headrace.core.ready_queue cimport MORE, ReadyQueue, ready_push
+from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
 from headrace.core.statistics cimport Statistics
 from headrace.kernel.fork cimport fork_generation
+from headrace.kernel.time cimport monotonic_seconds
 
 SUBMIT_PENDING = PENDING
 SUBMIT_COMPLETED = COMPLETED
 CANCEL_PENDING = PENDING
 CANCEL_CANCELLED = CANCELLED
+
+
+cdef class ComposedStep(Runnable):
+    """A composed operation that waits for its turn: see Model.perform_soon()."""
+
+    cdef Model model
+    cdef Operation operation
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        cdef Operation operation = self.operation
+        operation.queued = False
+        if operation.state == STATE_CANCELLING or not self.model.is_open:
+            return operation.run(-ECANCELED, 0)
+        if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
+            try:
+                if self.model.submit(operation) == PENDING:
+                    return 0
+            except OSError as error:
+                return operation.run(-<int>error.errno, 0)
+        self.model.statistics.counters.completions += 1
+        return operation.run(operation.result, operation.flags)
+
+    cdef void dropped(self, int result, unsigned int flags) noexcept:
+        self.operation.retire()
 
 
 cdef class Model:
@@ -128,6 +155,18 @@ cdef class Model:
             operation.queued = True
         ready_push(self.ready, operation, result, flags)
 
+    cpdef int perform_soon(self, Operation operation) except -1:
+        """The descriptor of a composed operation is ready: perform it in the loop's turn.
+
+        Nothing can come between the data and its owner there; if it turns out that the
+        operation is not to be done yet, it is submitted again.
+        """
+        cdef ComposedStep step = ComposedStep.__new__(ComposedStep)
+        step.model = self
+        step.operation = operation
+        operation.queued = True
+        return ready_push(self.ready, step, 0, 0)
+
     def complete_cancelled(self, Operation operation):
         """Queue the end of an operation whose cancel() answered PENDING."""
         self.complete(operation, -ECANCELED)
@@ -154,6 +193,9 @@ cdef class Model:
 
     cpdef forget(self, int fd):
         pass
+
+    def time(self):
+        return monotonic_seconds()
 
     cpdef close(self):
         raise NotImplementedError(f"{type(self).__name__}.close")

@@ -37,13 +37,15 @@ cdef class Registration(Runnable):
     cdef bint queued
     cdef Operation reader
     cdef Operation writer
+    cdef Operation poller
 
     cdef void insert(self, Operation operation) noexcept
     cdef bint take_out(self, Operation operation) noexcept
     cdef int wanted(self) noexcept
     cdef int settle(self) except -1
     cdef int fail_all(self, int error) except -1
-    cdef int attempt(self, int side, bint certain) except -1
+    cdef int tell_pollers(self, int events, bint certain) except -1
+    cdef int attempt(self, int side) except -1
 
 
 cdef class Reactor(Model):
@@ -56,4 +58,5 @@ cdef class Reactor(Model):
     cdef Registration registration_of(self, int fd)
     cdef int watch(self, Registration registration) except -1
     cdef int unwatch(self, Registration registration) except -1
+    cdef int stop_watching(self, Registration registration) except -1
     cdef int drop_if_idle(self, Registration registration) except -1

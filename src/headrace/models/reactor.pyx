@@ -19,7 +19,7 @@ from headrace.kernel.errno cimport EMFILE
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.operation cimport (
-    OUTCOME_DONE, OUTCOME_DONE_AND_EXHAUSTED, OUTCOME_NOT_DONE, READABLE, WRITABLE, Operation,
+    OUTCOME_DONE_AND_EXHAUSTED, OUTCOME_NOT_DONE, READABLE, STATE_IN_FLIGHT, WRITABLE, Operation,
     Outcome,
 )
 from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
@@ -99,15 +99,24 @@ cdef class Readiness:
 
 
 cdef class Registration(Runnable):
-    """What waits on one descriptor: a queue of readers and a queue of writers."""
+    """What waits on one descriptor: a queue of readers, one of writers, and pollers.
+
+    Readers take from the stream, so they have their turn one after the other; pollers take
+    nothing, so that all of them are told, and none stands in another's way.
+    """
 
     def __repr__(self):
         return (f"<Registration fd={self.fd} watched={self.watched} "
-                f"maybe_ready={self.maybe_ready} reader={self.reader!r} writer={self.writer!r}>")
+                f"maybe_ready={self.maybe_ready} reader={self.reader!r} writer={self.writer!r} "
+                f"poller={self.poller!r}>")
 
     cdef void insert(self, Operation operation) noexcept:
         cdef Operation last
         operation.behind = None
+        if operation.kind == KIND_POLL:
+            operation.behind = self.poller
+            self.poller = operation
+            return
         last = self.reader if operation.events & READABLE else self.writer
         if last is None:
             if operation.events & READABLE:
@@ -126,8 +135,13 @@ cdef class Registration(Runnable):
             self.reader = operation.behind
         elif self.writer is operation:
             self.writer = operation.behind
+        elif self.poller is operation:
+            self.poller = operation.behind
         else:
-            before = self.reader if operation.events & READABLE else self.writer
+            if operation.kind == KIND_POLL:
+                before = self.poller
+            else:
+                before = self.reader if operation.events & READABLE else self.writer
             while before is not None and before.behind is not operation:
                 before = before.behind
             if before is None:
@@ -137,17 +151,20 @@ cdef class Registration(Runnable):
         return True
 
     cdef int wanted(self) noexcept:
-        return (
+        cdef Operation poller = self.poller
+        cdef int wanted = (
             (READABLE if self.reader is not None else 0)
             | (WRITABLE if self.writer is not None else 0)
         )
+        while poller is not None:
+            wanted |= poller.events
+            poller = poller.behind
+        return wanted
 
     cdef int run(self, int events, unsigned int flags) except -1:
         cdef Reactor reactor = self.reactor
-        cdef bint certain
         if reactor is None:
             return 0  # forgotten or closed since it was reported
-        certain = reactor.certain and not events & AGAIN
         if events & AGAIN:
             self.queued = False
         if events & (HANGUP | ENDING):
@@ -157,13 +174,13 @@ cdef class Registration(Runnable):
         if reactor.edge_triggered:
             self.maybe_ready |= events & (READABLE | WRITABLE)
         try:
-            # A POLL operation may wait for both sides; it stands in the readers' queue.
-            if events & READABLE or (
-                events & WRITABLE and self.reader is not None and self.reader.events & WRITABLE
-            ):
-                self.attempt(READABLE, certain and bool(events & READABLE))
+            # First, before anybody takes what they are told of.
+            if self.poller is not None:
+                self.tell_pollers(events, reactor.certain and not events & AGAIN)
+            if events & READABLE:
+                self.attempt(READABLE)
             if events & WRITABLE:
-                self.attempt(WRITABLE, certain)
+                self.attempt(WRITABLE)
         finally:
             # Also if a callback ends the program: the loop may be run again.
             self.settle()
@@ -188,46 +205,69 @@ cdef class Registration(Runnable):
 
     cdef int fail_all(self, int error) except -1:
         cdef Operation operation
-        while self.reader is not None or self.writer is not None:
+        while True:
             operation = self.reader if self.reader is not None else self.writer
+            if operation is None:
+                operation = self.poller
+            if operation is None:
+                return 0
             self.take_out(operation)
             operation.queued = True
             ready_push(self.reactor.ready, operation, -error, 0)
+
+    cdef int tell_pollers(self, int events, bint certain) except -1:
+        """Complete the pollers that wait for *events*, unless those are no longer so."""
+        cdef Operation operation = self.poller
+        cdef Operation following
+        cdef Counters *counters = &self.reactor.statistics.counters
+        while operation is not None:
+            following = operation.behind
+            if operation.events & events:
+                if certain:
+                    operation.result = operation.events & events
+                elif operation.perform(counters) == OUTCOME_NOT_DONE:
+                    self.maybe_ready &= ~operation.events
+                    operation = following
+                    continue
+                counters.completions += 1
+                if operation.multishot:
+                    operation.run(operation.result, MORE)
+                else:
+                    self.take_out(operation)
+                    operation.run(operation.result, 0)
+                if following is not None and following.state != STATE_IN_FLIGHT:
+                    # The callback has cancelled it; who stands behind is told in the next turn.
+                    return 0
+            operation = following
         return 0
 
-    cdef int attempt(self, int side, bint certain) except -1:
+    cdef int attempt(self, int side) except -1:
         """Try what waits on *side* until it says "not now", or has had its share."""
         cdef Operation operation
         cdef Outcome outcome
-        cdef Counters *counters = &self.reactor.statistics.counters
         cdef int budget = ACCEPTS_PER_TURN_MAX
-        while True:
+        while self.reactor is not None:
             operation = self.reader if side == READABLE else self.writer
             if operation is None:
                 return 0
-            if operation.kind == KIND_POLL and certain:
-                operation.result = operation.events & side
-                outcome = OUTCOME_DONE
-            else:
-                outcome = operation.perform(counters)
+            outcome = operation.perform(&self.reactor.statistics.counters)
             if outcome == OUTCOME_NOT_DONE:
                 self.maybe_ready &= ~side
                 return 0
-            counters.completions += 1
+            self.reactor.statistics.counters.completions += 1
             if outcome == OUTCOME_DONE_AND_EXHAUSTED and not self.hangup:
                 self.maybe_ready &= ~side
             if not operation.goes_on():
                 self.take_out(operation)
                 operation.run(operation.result, operation.flags)
-                if operation.kind == KIND_POLL or outcome == OUTCOME_DONE_AND_EXHAUSTED:
-                    return 0
-                if self.reactor is None:
+                if outcome == OUTCOME_DONE_AND_EXHAUSTED:
                     return 0
                 continue
             operation.run(operation.result, operation.flags | MORE)
             budget -= 1
-            if operation.kind != KIND_ACCEPT or budget == 0 or self.reactor is None:
+            if operation.kind != KIND_ACCEPT or budget == 0:
                 return 0
+        return 0
 
 
 cdef class Reactor(Model):
@@ -293,9 +333,14 @@ cdef class Reactor(Model):
             registration.take_out(operation)
             self.drop_if_idle(registration)
             raise
-        if self.edge_triggered and registration.maybe_ready & side and not registration.queued:
+        if (
+            self.edge_triggered and registration.maybe_ready & operation.events
+            and not registration.queued
+        ):
             registration.queued = True
-            ready_push(self.ready, registration, side | AGAIN, 0)
+            ready_push(
+                self.ready, registration, (registration.maybe_ready & operation.events) | AGAIN, 0
+            )
         return PENDING
 
     cpdef int cancel(self, Operation operation) except -1:
@@ -323,9 +368,7 @@ cdef class Reactor(Model):
         if registration is None:
             return
         registration.reactor = None
-        if registration.watched:
-            registration.watched = 0
-            self.readiness.remove(fd)
+        self.stop_watching(registration)
 
     cpdef close(self):
         cdef Registration registration
@@ -336,6 +379,7 @@ cdef class Reactor(Model):
             registration = <Registration>entry
             registration.reader = None
             registration.writer = None
+            registration.poller = None
             registration.reactor = None
         self.registrations.clear()
         self.readiness.close()
@@ -364,8 +408,6 @@ cdef class Reactor(Model):
     cdef int watch(self, Registration registration) except -1:
         """Tell the readiness model what is wanted of this descriptor now."""
         cdef int wanted = registration.wanted()
-        if registration.reader is not None:
-            wanted |= registration.reader.events
         if wanted == 0 and not (registration.kept and self.edge_triggered):
             return self.unwatch(registration)
         if self.edge_triggered:
@@ -373,6 +415,8 @@ cdef class Reactor(Model):
             wanted = READABLE | WRITABLE
         if wanted == registration.watched or not self.is_open:
             return 0
+        if self.generation != fork_generation():
+            return 0  # the readiness model is still the parent's; bind() makes our own
         if registration.watched:
             self.readiness.modify(registration.fd, wanted)
         else:
@@ -382,10 +426,15 @@ cdef class Reactor(Model):
 
     cdef int unwatch(self, Registration registration) except -1:
         """Nobody waits: say so, or a hang-up would be reported for ever; and drop it."""
+        self.stop_watching(registration)
+        return self.drop_if_idle(registration)
+
+    cdef int stop_watching(self, Registration registration) except -1:
         if registration.watched:
             registration.watched = 0
-            self.readiness.remove(registration.fd)
-        return self.drop_if_idle(registration)
+            if self.generation == fork_generation():
+                self.readiness.remove(registration.fd)
+        return 0
 
     cdef int drop_if_idle(self, Registration registration) except -1:
         if registration.wanted() == 0 and not registration.watched and not registration.kept:

@@ -22,7 +22,8 @@ cdef class Uring(Model):
     cdef readonly bint multishot_receive
     cdef bint defer_taskrun
     cdef unsigned int completion_entries
-    cdef list again  # operations to hand over once more before the next wait
+    cdef list again         # operations to hand over once more before the next wait
+    cdef list cancel_again  # cancelled by another thread than the ring's: tell the kernel then
 
     cdef bint is_usable(self) noexcept
     cdef int make_ring(self) except -1
@@ -30,15 +31,16 @@ cdef class Uring(Model):
     cdef int count_call(self, int call) noexcept
     cdef int enable(self) except -1
     cdef int drop_ring(self) except -1
+    cdef int cancel_elsewhere(self, Operation operation) except -1
     cdef int move_to_new_ring(self, bint forked) except -1
     cdef int cancel_everything(self) except -1
     cdef io_uring_sqe *next_sqe(self) except NULL
     cdef int prepare(self, Operation operation) except -1
+    cdef int prepare_cancel(self, Operation operation) except -1
     cdef int prepare_again(self) except -1
     cdef int enter(self, double timeout_s) except -1
     cdef int harvest(self) except -1
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1
     cdef bint is_to_repeat(self, Operation operation, int result) noexcept
     cdef int repeat(self, Operation operation) except -1
-    cdef int step(self, Operation operation) except -1
     cdef int finish(self, Operation operation, int result) except -1

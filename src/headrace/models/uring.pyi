@@ -1,12 +1,8 @@
 from headrace.core.buffer_pool import BufferPool
-from headrace.core.ready_queue import Runnable
 from headrace.models.contract import Model
 
 class RingBuffers(BufferPool):
     """The provided-buffer ring."""
-
-class ComposedStep(Runnable):
-    """The descriptor of a composed operation is ready."""
 
 class Uring(Model):
     """io_uring; features can be turned off, as on an older kernel, and sizes set."""

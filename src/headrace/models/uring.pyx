@@ -45,7 +45,7 @@ from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE, ConnectOperation,
     Operation, SendOperation,
 )
-from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, Runnable, ready_push
+from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
 from headrace.core.statistics cimport (
     CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT, KIND_CONNECT,
     KIND_POLL, KIND_RECEIVE, KIND_SEND,
@@ -132,24 +132,6 @@ cdef class RingBuffers(BufferPool):
         h.io_uring_buf_ring_advance(self.ring, 1)
 
 
-cdef class ComposedStep(Runnable):
-    """The descriptor of a composed operation is ready: perform it in the loop's turn."""
-
-    cdef Uring model
-    cdef Operation operation
-
-    cdef int run(self, int result, unsigned int flags) except -1:
-        cdef Operation operation = self.operation
-        operation.queued = False
-        if operation.state == STATE_CANCELLING or not self.model.is_open:
-            return operation.run(-ECANCELED, 0)
-        if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
-            self.model.again.append(operation)
-            return 0
-        self.model.statistics.counters.completions += 1
-        return operation.run(operation.result, operation.flags)
-
-
 cdef class Uring(Model):
     name = "uring"
     stevens = "asynchronous"
@@ -167,6 +149,7 @@ cdef class Uring(Model):
 
     def __cinit__(self, *arguments, **keywords):
         self.again = []
+        self.cancel_again = []
 
     def __init__(
         self, *, bint defer_taskrun=True, bint multishot_receive=True,
@@ -212,7 +195,7 @@ cdef class Uring(Model):
     cpdef bind(self):
         cdef bint forked = self.generation != fork_generation()
         cdef bint same_thread = self.owner_thread == <unsigned long>pthread_self()
-        if self.is_enabled and (forked or not same_thread):
+        if forked or (self.is_enabled and not same_thread):
             self.move_to_new_ring(forked)
         if not self.is_enabled:
             self.enable()
@@ -221,22 +204,27 @@ cdef class Uring(Model):
         if operation.eager and (operation.composed or is_large_send(operation)):
             if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
                 return COMPLETED
-        if self.is_enabled:
+        if self.is_usable():
             self.prepare(operation)
         else:
             self.again.append(operation)
         return PENDING
 
     cpdef int cancel(self, Operation operation) except -1:
-        cdef h.io_uring_sqe *sqe
-        if not self.is_enabled:
+        if not self.is_usable():
+            return self.cancel_elsewhere(operation)
+        self.prepare_cancel(operation)
+        return PENDING
+
+    cdef int cancel_elsewhere(self, Operation operation) except -1:
+        """Cancel where the ring must not be touched: see is_usable()."""
+        if operation in self.again:
             self.again.remove(operation)
             return CANCELLED
-        sqe = self.next_sqe()
-        h.io_uring_prep_cancel64(sqe, <uint64_t><void *>operation, 0)
-        h.io_uring_sqe_set_data64(sqe, 0)
-        if self.ring.features & h.IORING_FEAT_CQE_SKIP:
-            sqe.flags |= h.IOSQE_CQE_SKIP_SUCCESS
+        if self.generation != fork_generation():
+            # What is in the parent's ring completes in the parent.
+            return CANCELLED
+        self.cancel_again.append(operation)
         return PENDING
 
     cpdef wait(self, double timeout_s):
@@ -250,7 +238,7 @@ cdef class Uring(Model):
         self.harvest()
 
     cpdef flush(self):
-        if self.is_enabled and self.owner_thread == <unsigned long>pthread_self():
+        if self.is_usable():
             self.enter(0)
 
     cpdef close(self):
@@ -262,6 +250,7 @@ cdef class Uring(Model):
             self.cancel_everything()
         self.drop_ring()
         self.again.clear()
+        self.cancel_again.clear()
         for entry in self.in_flight:
             operation = <Operation>entry
             if not operation.queued:
@@ -270,7 +259,10 @@ cdef class Uring(Model):
     # The ring's life.
 
     cdef bint is_usable(self) noexcept:
-        """May this thread of this process enter the ring?"""
+        """May this thread of this process touch the ring?
+
+        A forked child shares its memory with the parent, and would submit in the parent's name.
+        """
         return (
             self.is_enabled
             and self.generation == fork_generation()
@@ -350,6 +342,7 @@ cdef class Uring(Model):
         self.make_ring()
         self.generation = fork_generation()
         self.again.clear()
+        self.cancel_again.clear()
         for entry in self.in_flight:
             operation = <Operation>entry
             if operation.queued:
@@ -428,8 +421,22 @@ cdef class Uring(Model):
         h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
         return 0
 
+    cdef int prepare_cancel(self, Operation operation) except -1:
+        cdef h.io_uring_sqe *sqe = self.next_sqe()
+        h.io_uring_prep_cancel64(sqe, <uint64_t><void *>operation, 0)
+        h.io_uring_sqe_set_data64(sqe, 0)
+        if self.ring.features & h.IORING_FEAT_CQE_SKIP:
+            sqe.flags |= h.IOSQE_CQE_SKIP_SUCCESS
+        return 0
+
     cdef int prepare_again(self) except -1:
         cdef list operations
+        if self.cancel_again:
+            operations = self.cancel_again
+            self.cancel_again = []
+            for entry in operations:
+                if not (<Operation>entry).queued:
+                    self.prepare_cancel(<Operation>entry)
         if not self.again:
             return 0
         operations = self.again
@@ -495,7 +502,7 @@ cdef class Uring(Model):
         if result < 0 and self.is_to_repeat(operation, result):
             return self.repeat(operation)
         if operation.composed and result >= 0:
-            return self.step(operation)
+            return self.perform_soon(operation)
         if operation.kind == KIND_POLL and result > 0:
             result = ready_events(operation, result)
         if not operation.multishot or result < 0 or (
@@ -529,13 +536,6 @@ cdef class Uring(Model):
             self.again.append(operation)
             return 0
         return self.finish(operation, -ECANCELED)
-
-    cdef int step(self, Operation operation) except -1:
-        cdef ComposedStep step = ComposedStep.__new__(ComposedStep)
-        step.model = self
-        step.operation = operation
-        operation.queued = True
-        return ready_push(self.ready, step, 0, 0)
 
     cdef int finish(self, Operation operation, int result) except -1:
         """The terminal completion: from here on the kernel knows nothing of the operation."""

@@ -1,0 +1,164 @@
+"""Fixtures of the conformance suite: a loop, bare operations on it, and what must not be left.
+
+A test that asks for `loop` is an asyncio program; it runs on stock asyncio too, which is the
+oracle: a test that fails there is wrong itself.  A test that asks for `driver` speaks the
+contract of models, with bare operations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The tests here import their own modules, however pytest is called.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from driver import Driver
+from subjects import REAL, STOCK, Subject, simulated
+
+TIMEOUT_S = 20
+# A late cancellation of the simulated model takes some turns to end.
+TURNS_TO_SETTLE = 100
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # What pytest itself has made is no garbage of a test's; looking through it takes 20 ms.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/conformance/" in str(item.path):
+            item.add_marker(pytest.mark.timeout(int(os.environ.get("HEADRACE_TEST_TIMEOUT_S", TIMEOUT_S))))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "subject" not in metafunc.fixturenames:
+        return
+    subjects = [*REAL, *simulated(metafunc.function.__name__)]
+    if "driver" not in metafunc.fixturenames:
+        subjects.insert(0, STOCK)
+    metafunc.parametrize("subject", subjects, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """After each test: no descriptor more than before, and no warning."""
+    before = descriptors()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+        gc.collect()
+    left = descriptors() - before
+    assert not left, f"descriptors left open: {sorted(left)}"
+    assert not caught, f"warnings: {[str(warning.message) for warning in caught]}"
+
+
+def descriptors() -> set[str]:
+    """The open descriptors, each with what it refers to."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+        except OSError:
+            continue  # the one of this listing
+    return found
+
+
+@pytest.fixture
+def errors() -> list[dict[str, Any]]:
+    """What the loop's exception handler was told; a test that expects something clears it."""
+    return []
+
+
+@pytest.fixture
+def loop(
+    subject: Subject, errors: list[dict[str, Any]]
+) -> Iterator[asyncio.AbstractEventLoop]:
+    loop = subject.make_loop()
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+    asyncio.set_event_loop(loop)
+    try:
+        yield loop
+        finish(loop)
+        assert not errors, f"the loop's exception handler was told: {errors}"
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def finish(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the loop come to rest; nothing may be left in it."""
+    if loop.is_closed():
+        return
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    for _ in range(TURNS_TO_SETTLE):
+        loop.run_until_complete(asyncio.sleep(0))
+        if not is_busy(loop):
+            break
+    assert not asyncio.all_tasks(loop)
+    if not hasattr(loop, "_model"):
+        return
+    assert not loop._operations_in_flight()
+    assert not loop._callbacks_pending()
+    pool = loop._model.pool
+    assert pool is None or pool.idle_count == pool.count
+
+
+def is_busy(loop: Any) -> bool:
+    if not hasattr(loop, "_model"):
+        return bool(loop._ready)
+    return bool(loop._operations_in_flight() or loop._callbacks_pending())
+
+
+@pytest.fixture
+def driver(loop: asyncio.AbstractEventLoop) -> Driver:
+    return Driver(loop)
+
+
+class Sockets:
+    """Makes sockets that are closed after the test."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def keep(self, sock: socket.socket) -> socket.socket:
+        sock.setblocking(False)
+        self._stack.callback(sock.close)
+        return sock
+
+    def unix_pair(self) -> tuple[socket.socket, socket.socket]:
+        left, right = socket.socketpair()
+        return self.keep(left), self.keep(right)
+
+    def listener(self) -> socket.socket:
+        return self.keep(socket.create_server(("127.0.0.1", 0)))
+
+    def tcp(self) -> socket.socket:
+        return self.keep(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+
+    def tcp_pair(self) -> tuple[socket.socket, socket.socket]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            left = socket.create_connection(listener.getsockname())
+            right, _ = listener.accept()
+        for end in (left, right):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self.keep(left), self.keep(right)
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    with ExitStack() as stack:
+        yield Sockets(stack)
