@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.lab.options import BadArgumentsError, Options, parse
+from headrace.lab.process import STOPPING_SIGNALS
 
 if TYPE_CHECKING:
     from headrace.lab.contenders import Contender
@@ -144,8 +145,7 @@ def stopping_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Stopped(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in STOPPING_SIGNALS}
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 STOP_S = 3.0
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CPU_CLOCK = 2  # CPUCLOCK_SCHED of <linux/posix-timers.h>
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -63,6 +64,7 @@ def adopt_orphans() -> None:
 
 def die_with_parent() -> None:
     """Runs in the child: not even a SIGKILL of ours leaves it behind."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING_SIGNALS)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -220,18 +222,18 @@ class ServerProcess:
 def server_process(
     command: Sequence[str], environment: Mapping[str, str], cores: Cores, *, talks: bool = True
 ) -> Iterator[ServerProcess]:
-    """A server that is stopped whatever happens, and not interrupted while being stopped.
+    """A server that is stopped whatever happens; neither its start nor its stop is interrupted.
 
     ``talks`` keeps its standard output for the caller to read; otherwise it goes nowhere.
     """
-    server = ServerProcess(command, environment, cores, talks=talks)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
     try:
-        yield server
-    finally:
-        blocked = signal.pthread_sigmask(
-            signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        )
+        server = ServerProcess(command, environment, cores, talks=talks)
         try:
-            server.stop()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield server
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
+            server.stop()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
