@@ -34,6 +34,15 @@ PROGRAMS = Path(__file__).parent / "programs"
 ORACLE = "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _small_collections() -> Iterator[None]:
+    """The collections between tests need not look at what pytest has loaded."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def model_parameters() -> list[Any]:
     return [
         pytest.param(
