@@ -271,14 +271,8 @@ def test_getaddrinfo_and_getnameinfo_answer(run, loop):
     async def main():
         found = await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
         assert found[0][4] == ("127.0.0.1", 80)
-        assert (
-            await loop.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
-            == (
-                "127.0.0.1",
-                socket.getservbyport(80),
-            )
-            or True
-        )
+        host, _ = await loop.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
+        assert host == "127.0.0.1"
         with pytest.raises(socket.gaierror):
             await loop.getaddrinfo("name.invalid", 80, flags=socket.AI_NUMERICHOST)
 
