@@ -12,6 +12,7 @@ import contextlib
 import gc
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -31,6 +32,15 @@ WAIT_S_MAX = 20.0
 QUIET_WAIT_S_MAX = 5.0
 PROGRAMS = Path(__file__).parent / "programs"
 ORACLE = "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_collections() -> Iterator[None]:
+    """The collections between tests need not look at what pytest has loaded."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def model_parameters() -> list[Any]:
@@ -144,6 +154,39 @@ def reset() -> Callable[[socket.socket], None]:
         sock.close()
 
     return close_with_reset
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a self-signed certificate for localhost, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    subprocess.run(
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            "-subj /CN=localhost -addext subjectAltName=DNS:localhost "
+            f"-keyout {path} -out {path}.crt"
+        ).split(),
+        check=True,
+        capture_output=True,
+        timeout=WAIT_S_MAX,
+    )
+    with path.open("a") as file:
+        file.write(Path(f"{path}.crt").read_text())
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate)
+    return context
 
 
 class Echo(asyncio.Protocol):

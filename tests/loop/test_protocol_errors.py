@@ -11,7 +11,7 @@ import pytest
 LARGE = b"x" * (4 * 1024 * 1024)
 
 
-class Mistake(Exception):
+class MistakeError(Exception):
     pass
 
 
@@ -68,7 +68,7 @@ class FaultyBuffered(Faulty, asyncio.BufferedProtocol):
 
 class Echo(Faulty):
     def __init__(self) -> None:
-        super().__init__("nowhere", Mistake())
+        super().__init__("nowhere", MistakeError())
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
@@ -120,7 +120,7 @@ FATAL = {
 def test_callback_that_raises_ends_its_connection_and_is_reported(
     run, bystander, complaints, where
 ):
-    error = Mistake(where)
+    error = MistakeError(where)
 
     async def main():
         async with bystander():
@@ -155,7 +155,7 @@ def test_callback_that_meets_a_full_disk_hands_the_error_to_connection_lost(run,
 
     async def main():
         async with bystander():
-            protocol, sock, server = await connect_to(lambda: Saving(where, Mistake()))
+            protocol, sock, server = await connect_to(lambda: Saving(where, MistakeError()))
             with sock:
                 await asyncio.get_running_loop().sock_sendall(sock, b"data")
                 if where == "eof_received":
@@ -171,7 +171,7 @@ def test_callback_that_meets_a_full_disk_hands_the_error_to_connection_lost(run,
 def test_connection_made_that_raises_is_reported_and_the_connection_goes_on(
     run, bystander, complaints
 ):
-    error = Mistake("connection_made")
+    error = MistakeError("connection_made")
 
     async def main():
         async with bystander():
@@ -195,7 +195,7 @@ def test_connection_made_that_raises_is_reported_and_the_connection_goes_on(
 def test_connection_lost_that_raises_is_reported_and_the_descriptor_is_closed(
     run, bystander, complaints
 ):
-    error = Mistake("connection_lost")
+    error = MistakeError("connection_lost")
 
     async def main():
         async with bystander():
@@ -218,7 +218,7 @@ def test_connection_lost_that_raises_is_reported_and_the_descriptor_is_closed(
 def test_flow_control_callback_that_raises_is_reported_and_no_byte_is_lost(
     run, bystander, complaints, where
 ):
-    error = Mistake(where)
+    error = MistakeError(where)
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -248,7 +248,7 @@ def test_protocol_factory_that_raises_is_reported_and_the_server_goes_on(
     headrace_run, bystander, complaints
 ):
     """asyncio says so in debug mode only, and leaves the connection to the collector."""
-    error = Mistake("factory")
+    error = MistakeError("factory")
     attempts = []
 
     def factory() -> asyncio.Protocol:

@@ -310,6 +310,8 @@ cdef class ConnectOperation(Operation):
         self.kind = KIND_CONNECT
         self.events = WRITABLE
         self.eager = True
+        # The first attempt has started it; a ring that connected once more would be told EALREADY.
+        self.composed = True
         self.started = False
         self.on_complete = on_complete
         self.address_length = address_fill(family, address, &self.address)

@@ -19,8 +19,9 @@ cdef extern from "Python.h":
 cdef class Listener(AcceptOperation):
     """Accepts for one listening socket until stopped.
 
-    Out of descriptors or memory, it says so once, waits a second and goes on, as asyncio does:
-    a server that fails for want of descriptors recovers when there are some.
+    Out of descriptors or memory, it says so, waits a second and tries again, as asyncio does: a
+    server that fails for want of descriptors recovers when there are some.  It says so once, not
+    at each vain try, until it has accepted again.
     """
 
     cdef LoopCore loop
@@ -30,6 +31,7 @@ cdef class Listener(AcceptOperation):
     cdef object server
     cdef object context
     cdef object retry        # the timer of the next try
+    cdef int error_reported   # of the accept that failed last, until one succeeds
     cdef double refusal_reported_s
     cdef readonly bint stopped
 
@@ -72,14 +74,17 @@ cdef class Listener(AcceptOperation):
 
     cdef int completed(self, int result, unsigned int flags) except -1:
         if result >= 0:
+            self.error_reported = 0
             if self.stopped:
                 close(result)
                 return 0
             return self.accepted(result)
         if self.stopped or result == -ECANCELED:
             return 0
-        self.report(os_error(-result), "socket.accept() out of system resource"
-                    if -result in (EMFILE, ENFILE, ENOBUFS, ENOMEM) else "Accept failed")
+        if self.error_reported != result:
+            self.error_reported = result
+            self.report(os_error(-result), "socket.accept() out of system resource"
+                        if -result in (EMFILE, ENFILE, ENOBUFS, ENOMEM) else "Accept failed")
         self.retry = self.loop.call_later(constants.ACCEPT_RETRY_DELAY, self.start)
         return 0
 

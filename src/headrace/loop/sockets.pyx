@@ -116,6 +116,8 @@ cdef class SocketMethods(Watchers):
         try:
             await self._perform(operation)
         except OSError as error:
+            if error.strerror != os.strerror(error.errno):
+                raise  # not the kernel's answer but the model's, which says more
             raise type(error)(error.errno, f"Connect call failed {address}") from None
 
     async def _connect_other_family(self, sock, address):

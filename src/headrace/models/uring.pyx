@@ -42,18 +42,18 @@ from libc.string cimport memset
 
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
-    OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE, ConnectOperation,
+    OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE,
     Operation, SendOperation,
 )
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
 from headrace.core.statistics cimport (
-    CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT, KIND_CONNECT,
+    CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT,
     KIND_POLL, KIND_RECEIVE, KIND_SEND,
 )
 from headrace.kernel cimport uring as h
 from headrace.kernel.fork cimport fork_generation
 from headrace.kernel.poll cimport POLLIN, POLLOUT
-from headrace.kernel.socket cimport MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, sockaddr
+from headrace.kernel.socket cimport MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK
 from headrace.kernel.unistd cimport (
     MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap, pthread_self,
 )
@@ -411,11 +411,6 @@ cdef class Uring(Model):
             h.io_uring_prep_multishot_accept(
                 sqe, operation.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC
             )
-        elif operation.kind == KIND_CONNECT:
-            h.io_uring_prep_connect(
-                sqe, operation.fd, <const sockaddr *>&(<ConnectOperation>operation).address,
-                (<ConnectOperation>operation).address_length,
-            )
         else:
             raise ValueError(f"uring does not know how to do {operation!r}")
         h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
@@ -529,7 +524,7 @@ cdef class Uring(Model):
                 return True
         if operation.kind == KIND_ACCEPT:
             return result == -ECONNABORTED or result == -EPROTO
-        return result == -EINTR or (result == -EAGAIN and operation.kind != KIND_CONNECT)
+        return result == -EINTR or result == -EAGAIN
 
     cdef int repeat(self, Operation operation) except -1:
         if operation.state == STATE_IN_FLIGHT:
