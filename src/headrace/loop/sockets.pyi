@@ -1,14 +1,20 @@
+import asyncio
 import socket
 from typing import Any
 
+from headrace.core.operation import Operation
 from headrace.loop.watchers import Watchers
+from headrace.models.contract import Model
 
-class FutureCompletion:
-    """Resolves a future with an operation's result."""
+class OperationFuture(asyncio.Future[int]):
+    """An operation's result; cancelling it cancels the operation, at once."""
 
-    future: Any
-    def __init__(self, future: Any) -> None: ...
-    def __call__(self, operation: Any, result: int, more: bool) -> None: ...
+    operation: Operation | None
+    model: Model
+    def __init__(self, operation: Operation, model: Model, loop: Any) -> None: ...
+    def completed(self, operation: Operation, result: int, more: bool) -> None: ...
+    def let_go(self) -> None:
+        """Break the cycle with the operation."""
 
 class SocketMethods(Watchers):
     """The sock_* methods."""

@@ -4,6 +4,7 @@ The caller may cancel at any moment and go on using the socket, so no operation 
 taken bytes that it does not deliver: all are `composed` (see models/uring.pyx), or try at once.
 """
 
+import asyncio
 import os
 import socket
 from asyncio import exceptions
@@ -20,17 +21,36 @@ from headrace.models.contract cimport COMPLETED
 cdef size_t SENDFILE_BYTES_MAX = 0x7FFFF000
 
 
-class FutureCompletion:
-    """Resolves a future with an operation's result."""
+class OperationFuture(asyncio.Future):
+    """An operation's result; cancelling it cancels the operation, at once.
 
-    __slots__ = ("future",)
+    Not when the task comes to know of it, which is a turn later: until then the operation would
+    be performed, and would take bytes or a connection for nobody.
+    """
 
-    def __init__(self, future):
-        self.future = future
+    def __init__(self, operation, model, loop):
+        asyncio.Future.__init__(self, loop=loop)
+        self.operation = operation
+        self.model = model
+        operation.on_complete = self.completed
 
-    def __call__(self, operation, result, more):
-        if not self.future.done():
-            self.future.set_result(result)
+    def completed(self, operation, result, more):
+        if not self.done():
+            self.set_result(result)
+        self.let_go()
+
+    def cancel(self, msg=None):
+        cancelled = asyncio.Future.cancel(self, msg)
+        if cancelled and self.operation is not None:
+            self.model.stop_operation(self.operation)
+            self.let_go()
+        return cancelled
+
+    def let_go(self):
+        """Break the cycle, so that the caller's memory is free with the operation."""
+        if self.operation is not None:
+            self.operation.on_complete = None
+            self.operation = None
 
 
 cdef class SocketMethods(Watchers):
@@ -44,9 +64,9 @@ cdef class SocketMethods(Watchers):
         """Try *operation* at once; a future of its result if it has to wait, else None."""
         if operation.perform(&self.counts.counters) != OUTCOME_NOT_DONE:
             return None
-        future = self.create_future()
-        operation.on_complete = FutureCompletion(future)
+        future = OperationFuture(operation, self._model, self)
         if self._model.start(operation) == COMPLETED:
+            future.let_go()
             return None
         return future
 
