@@ -40,7 +40,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/conformance/" in str(item.path):
-            item.add_marker(pytest.mark.timeout(int(os.environ.get("HEADRACE_TEST_TIMEOUT_S", TIMEOUT_S))))
+            item.add_marker(
+                pytest.mark.timeout(int(os.environ.get("HEADRACE_TEST_TIMEOUT_S", TIMEOUT_S)))
+            )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -83,9 +85,7 @@ def errors() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def loop(
-    subject: Subject, errors: list[dict[str, Any]]
-) -> Iterator[asyncio.AbstractEventLoop]:
+def loop(subject: Subject, errors: list[dict[str, Any]]) -> Iterator[asyncio.AbstractEventLoop]:
     loop = subject.make_loop()
     loop.set_exception_handler(lambda _, context: errors.append(context))
     asyncio.set_event_loop(loop)

@@ -64,9 +64,7 @@ class Driver:
         self._waiter: asyncio.Future[None] | None = None
         self._condition: Callable[[], bool] = bool
 
-    def start(
-        self, operation: Operation, then: Callable[[Record], object] | None = None
-    ) -> Record:
+    def start(self, operation: Operation, then: Callable[[Record], object] | None = None) -> Record:
         record = Record(operation, self)
         record.then = then
         operation.on_complete = record

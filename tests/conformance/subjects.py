@@ -17,10 +17,11 @@ from typing import Any
 
 import headrace
 from headrace.models.contract import Model
+
 try:
     from headrace.models.simulated import Faults, SimulatedModel
 except ImportError:
-    SEEDS=0
+    SEEDS = 0
 from headrace.models.uring import Uring
 
 SEEDS_PER_TEST = int(os.environ.get("HEADRACE_SEEDS", "0"))

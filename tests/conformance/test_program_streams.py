@@ -475,9 +475,7 @@ def test_limits_that_make_no_sense_are_refused(run, sockets):
 @pytest.mark.parametrize(
     "callback", ["connection_made", "data_received", "eof_received", "connection_lost"]
 )
-def test_callback_that_raises_is_reported_and_its_connection_ends(
-    run, sockets, errors, callback
-):
+def test_callback_that_raises_is_reported_and_its_connection_ends(run, sockets, errors, callback):
     class Raiser(Recorder):
         pass
 

@@ -152,7 +152,9 @@ def test_call_soon_threadsafe_wakes_a_waiting_loop(unmanaged):
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         thread = threading.Thread(
-            target=lambda: loop.call_soon_threadsafe(lambda: (reached.append(1), done.set_result(1)))
+            target=lambda: loop.call_soon_threadsafe(
+                lambda: (reached.append(1), done.set_result(1))
+            )
         )
         loop.call_soon(thread.start)
         await done

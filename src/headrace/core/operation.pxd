@@ -70,6 +70,14 @@ cdef class ReceiveIntoOperation(Operation):
     cdef size_t length
 
 
+cdef class ReceiveBytesOperation(Operation):
+    cdef BufferPool scratch
+    cdef size_t length
+    cdef readonly bytes data
+
+    cdef Outcome take(self, const char *memory, Py_ssize_t size) noexcept
+
+
 cdef class SendOperation(Operation):
     cdef object source              # OWNS: keeps the memory below alive
     cdef const char *memory

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from headrace.core.buffer_pool import BufferPool
 from headrace.core.ready_queue import Runnable
 
 NOT_DONE: int
@@ -67,6 +68,19 @@ class ReceiveIntoOperation(Operation):
     def __init__(
         self, fd: int, target: Any, on_complete: Callable[..., object] | None = None
     ) -> None: ...
+
+class ReceiveBytesOperation(Operation):
+    """One receive of at most *length* bytes, left in `data`; result is their count."""
+
+    def __init__(
+        self,
+        fd: int,
+        scratch: BufferPool,
+        length: int,
+        on_complete: Callable[..., object] | None = None,
+    ) -> None: ...
+    @property
+    def data(self) -> bytes: ...
 
 class SendOperation(Operation):
     """One send of *source*; result is how many bytes the kernel took."""

@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from headrace.kernel.errno cimport (
-    EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, EPROTO, errno,
+    EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, ENOMEM, EPROTO, errno,
 )
 
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE
@@ -266,6 +266,49 @@ cdef class ReceiveIntoOperation(Operation):
             self.result = -errno
             return OUTCOME_DONE
         self.result = <int>size
+        return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < self.length else OUTCOME_DONE
+
+
+cdef class ReceiveBytesOperation(Operation):
+    """One receive of at most *length* bytes, left in `data`; result is their count.
+
+    Through a buffer of the loop's: a caller that waits for a long time holds no memory.
+    """
+
+    def __init__(self, int fd, BufferPool scratch, size_t length, on_complete=None):
+        self.fd = fd
+        self.kind = KIND_RECEIVE_INTO
+        self.events = READABLE
+        self.composed = True
+        self.scratch = scratch
+        self.length = min(length, scratch.size)
+        self.data = b""
+        self.on_complete = on_complete
+
+    cdef Outcome perform(self, Counters *counters) noexcept:
+        cdef ssize_t size
+        cdef Outcome outcome
+        cdef int number = self.scratch.acquire()
+        cdef char *memory = self.scratch.address(number)
+        counters.system_calls[CALL_RECV] += 1
+        size = socket_h.recv(self.fd, memory, self.length, socket_h.MSG_DONTWAIT)
+        self.flags = 0
+        if size >= 0:
+            outcome = self.take(memory, size)
+        elif is_temporary(errno):
+            outcome = OUTCOME_NOT_DONE
+        else:
+            self.result = -errno
+            outcome = OUTCOME_DONE
+        self.scratch.release(number)
+        return outcome
+
+    cdef Outcome take(self, const char *memory, Py_ssize_t size) noexcept:
+        try:
+            self.data = PyBytes_FromStringAndSize(memory, size)
+            self.result = <int>size
+        except MemoryError:
+            self.result = -ENOMEM
         return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < self.length else OUTCOME_DONE
 
 

@@ -9,15 +9,18 @@ import os
 import socket
 from asyncio import exceptions
 
+from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, STATE_IDLE, WRITABLE, AcceptOperation, ConnectOperation, Operation,
-    PollOperation, ReceiveIntoOperation, SendfileOperation, SendOperation,
+    PollOperation, ReceiveBytesOperation, ReceiveIntoOperation, SendfileOperation, SendOperation,
 )
 from headrace.kernel.errors cimport os_error
 from headrace.kernel.unistd cimport close
 from headrace.loop.watchers cimport Watchers
 from headrace.models.contract cimport COMPLETED
 
+# The most that one sock_recv() brings, as much as one receive of a transport.
+cdef size_t SCRATCH_BYTES = 256 * 1024
 cdef size_t SENDFILE_BYTES_MAX = 0x7FFFF000
 
 
@@ -54,6 +57,9 @@ class OperationFuture(asyncio.Future):
 
 
 cdef class SocketMethods(Watchers):
+    def __cinit__(self, *arguments, **keywords):
+        self.scratch = BufferPool(1, SCRATCH_BYTES)
+
     cdef int check_socket(self, object sock) except -1:
         if self._debug and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")
@@ -97,10 +103,9 @@ cdef class SocketMethods(Watchers):
 
     async def sock_recv(self, sock, n):
         self.check_socket(sock)
-        buffer = bytearray(n)
-        size = await self._perform(ReceiveIntoOperation(sock.fileno(), buffer))
-        del buffer[size:]
-        return bytes(buffer)
+        operation = ReceiveBytesOperation(sock.fileno(), self.scratch, n)
+        await self._perform(operation)
+        return operation.data
 
     async def sock_recv_into(self, sock, buf):
         self.check_socket(sock)
