@@ -6,11 +6,14 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module, metadata
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from headrace.models.contract import Model
 from headrace.models.reactor import Reactor, Readiness
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "headrace.models"
 ENVIRONMENT_VARIABLE = "HEADRACE_MODEL"
@@ -69,7 +72,7 @@ def default_name() -> str:
     """What model=None means: $HEADRACE_MODEL, else uring where a ring can be had, else epoll."""
     asked = os.environ.get(ENVIRONMENT_VARIABLE)
     if asked:
-        if asked not in names():
+        if asked not in BUILT_IN and asked not in names():
             raise UnknownModelError(asked)
         return asked
     return next(name for name in CANDIDATES if unavailable_reason(name) is None)
@@ -115,8 +118,11 @@ def model_class(name: str) -> type[Any]:
 
 
 @functools.cache
-def _entry_points() -> dict[str, metadata.EntryPoint]:
-    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+def _entry_points() -> dict[str, EntryPoint]:
+    # Here, because it is a quarter of the time that `import headrace` would take.
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def _describe(name: str, default: str) -> ModelInfo:

@@ -1,0 +1,46 @@
+from headrace.core.ready_queue cimport Runnable
+from headrace.loop.engine cimport LoopCore
+
+# The steps of a connection's life that wait for their turn in the ready queue.
+cdef enum:
+    STEP_BEGIN
+    STEP_DELIVER
+    STEP_FINISH
+    STEP_FLUSH
+
+
+cdef class Connection(Runnable):
+    cdef object __weakref__
+    cdef LoopCore loop
+    cdef object protocol
+    cdef object context       # the callbacks' own; made when first needed
+    cdef object base_context  # what it is a copy of
+    cdef object server
+    cdef object waiter
+    cdef object sock          # a socket object, where one was given or asked for
+    cdef dict extra
+    cdef object error
+    cdef int fd
+    cdef bint is_buffered     # the protocol is a BufferedProtocol
+    cdef bint in_callback     # inside the context
+    cdef bint closing
+    cdef bint lost            # connection_lost() is certain
+    cdef bint lost_queued
+    cdef unsigned char peer_length
+    cdef char peer[28]        # struct sockaddr_in or sockaddr_in6, as the kernel gave it
+
+    cdef int remember_peer(self) noexcept
+    cdef object peer_name(self)
+    cdef object socket_name(self)
+    cdef bint enter_context(self) except -1
+    cdef int leave_context(self, bint entered) except -1
+    cdef int fatal_error(self, object error, str message) except -1
+    cdef int report(self, object error, str message) except -1
+    cdef int drop_output(self) except -1
+    cdef int stop_operations(self) except -1
+    cdef bint is_quiet(self) noexcept
+    cdef int lose(self, object error) except -1
+    cdef int finish_if_quiet(self) except -1
+    cdef int finish(self) except -1
+    cdef int close_descriptor(self) except -1
+    cdef int let_go(self) except -1

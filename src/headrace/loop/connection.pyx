@@ -1,0 +1,238 @@
+"""A connection: what a transport is before it reads or writes.
+
+Its descriptor and where it came from, its protocol and the context of the callbacks, what
+get_extra_info() knows, and how it ends: the descriptor is closed and connection_lost() called
+only when no operation is in flight any more.  A completion model could otherwise write into
+memory that was freed, or into a connection that has inherited the descriptor's number.
+"""
+
+import asyncio
+import logging
+import socket
+import warnings
+from asyncio import constants, transports, trsock
+
+from libc.string cimport memcpy
+
+from headrace.core.ready_queue cimport Runnable, ready_push
+from headrace.kernel cimport socket as socket_h
+from headrace.kernel.address cimport address_as_python
+from headrace.kernel.unistd cimport close
+
+cdef object logger = logging.getLogger("asyncio")
+
+cdef extern from "Python.h":
+    object PyContext_Copy(object context)
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    object PyObject_CallMethodOneArg(object target, object name, object argument)
+
+cdef str CONNECTION_LOST = "connection_lost"
+
+
+class Face(transports._FlowControlMixin):
+    """What isinstance() sees: asyncio.Transport, with flow control as loop.sendfile() asks."""
+
+    __slots__ = ()
+
+
+Face.__name__ = Face.__qualname__ = "StreamTransport"
+
+
+cdef class Connection(Runnable):
+    _start_tls_compatible = True
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    def __cinit__(self):
+        self.fd = -1
+
+    @property
+    def __class__(self):
+        # The slots of asyncio.Transport cannot be joined with a native base; isinstance() holds.
+        return Face
+
+    def __del__(self):
+        if self.fd >= 0:
+            try:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            finally:
+                # Also where warnings are errors.
+                self.close_descriptor()
+
+    # What a protocol may ask.
+
+    def get_extra_info(self, name, default=None):
+        if self.extra is not None and name in self.extra:
+            return self.extra[name]
+        if name == "socket":
+            sock = self._sock
+            return default if sock is None else trsock.TransportSocket(sock)
+        if name == "peername":
+            return self.peer_name()
+        if name == "sockname":
+            return self.socket_name()
+        return default
+
+    @property
+    def _sock(self):
+        if self.sock is None and self.fd >= 0:
+            self.sock = socket.socket(fileno=self.fd)
+        return self.sock
+
+    @property
+    def _sock_fd(self):
+        return self.fd
+
+    @property
+    def _loop(self):
+        return self.loop
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+        self.is_buffered = isinstance(protocol, asyncio.BufferedProtocol)
+
+    def get_protocol(self):
+        return self.protocol
+
+    def is_closing(self):
+        return self.closing
+
+    cdef int remember_peer(self) noexcept:
+        """Ask now: after a reset the kernel no longer knows."""
+        cdef socket_h.sockaddr_storage storage
+        cdef socket_h.socklen_t length = sizeof(storage)
+        if socket_h.getpeername(self.fd, <socket_h.sockaddr *>&storage, &length) == 0:
+            if length <= sizeof(self.peer):
+                memcpy(self.peer, &storage, length)
+                self.peer_length = <unsigned char>length
+        return 0
+
+    cdef object peer_name(self):
+        if self.peer_length:
+            return address_as_python(<socket_h.sockaddr *>self.peer, self.peer_length)
+        try:
+            return self._sock.getpeername()
+        except (OSError, AttributeError):
+            return None
+
+    cdef object socket_name(self):
+        cdef socket_h.sockaddr_storage storage
+        cdef socket_h.socklen_t length = sizeof(storage)
+        if self.fd < 0 or socket_h.getsockname(
+            self.fd, <socket_h.sockaddr *>&storage, &length
+        ) < 0:
+            return None
+        return address_as_python(<socket_h.sockaddr *>&storage, length)
+
+    # Telling the protocol.
+
+    cdef bint enter_context(self) except -1:
+        """Enter the context of the callbacks; False if this is inside one of them already."""
+        if self.in_callback:
+            return False
+        if self.context is None:
+            self.context = PyContext_Copy(self.base_context)
+        PyContext_Enter(self.context)
+        self.in_callback = True
+        return True
+
+    cdef int leave_context(self, bint entered) except -1:
+        if entered:
+            self.in_callback = False
+            PyContext_Exit(self.context)
+        return 0
+
+    def _fatal_error(self, error, message="Fatal error on transport"):
+        self.fatal_error(error, message)
+
+    cdef int fatal_error(self, object error, str message) except -1:
+        if not isinstance(error, OSError):
+            self.report(error, message)
+        elif self.loop._debug:
+            logger.debug("%r: %s", self, message, exc_info=error)
+        self._force_close(error)
+        return 0
+
+    cdef int report(self, object error, str message) except -1:
+        self.loop.call_exception_handler({
+            "message": message,
+            "exception": error,
+            "transport": self,
+            "protocol": self.protocol,
+        })
+        return 0
+
+    # Ending.
+
+    def abort(self):
+        self._force_close(None)
+
+    def _force_close(self, error):
+        if not self.lost:
+            self.drop_output()
+            self.lose(error)
+
+    cdef int drop_output(self) except -1:
+        """Forget what was written and not yet sent."""
+        return 0
+
+    cdef int stop_operations(self) except -1:
+        """Cancel what is in flight."""
+        return 0
+
+    cdef bint is_quiet(self) noexcept:
+        """Is nothing in flight?"""
+        return True
+
+    cdef int lose(self, object error) except -1:
+        """The connection is over: connection_lost() will follow, once."""
+        self.lost = True
+        self.closing = True
+        self.error = error
+        self.stop_operations()
+        return self.finish_if_quiet()
+
+    cdef int finish_if_quiet(self) except -1:
+        if self.lost_queued or not self.is_quiet():
+            return 0
+        self.lost_queued = True
+        return ready_push(self.loop.ready, self, STEP_FINISH, 0)
+
+    cdef int finish(self) except -1:
+        cdef bint entered = self.enter_context()
+        try:
+            PyObject_CallMethodOneArg(self.protocol, CONNECTION_LOST, self.error)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.report(error, "Exception in callback connection_lost()")
+        finally:
+            self.leave_context(entered)
+            self.loop.transports.remove(self.fd)
+            self.loop._model.forget(self.fd)
+            self.close_descriptor()
+            self.let_go()
+        return 0
+
+    cdef int close_descriptor(self) except -1:
+        cdef int fd = self.fd
+        self.fd = -1
+        if self.sock is not None:
+            self.sock.close()
+        else:
+            close(fd)
+        return 0
+
+    cdef int let_go(self) except -1:
+        """Break the cycles, so that what belonged to the connection is freed now."""
+        server = self.server
+        self.server = None
+        if self.waiter is not None and not self.waiter.done():
+            # Lost before it began: whoever waits for the connection must not wait for ever.
+            self.waiter.set_exception(self.error or ConnectionAbortedError("connection lost"))
+        self.waiter = None
+        self.protocol = None
+        self.error = None
+        if server is not None:
+            self.loop._detach_from_server(server, self)
+        return 0

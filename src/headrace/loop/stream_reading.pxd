@@ -1,0 +1,27 @@
+from headrace.core.operation cimport ReceiveOperation
+from headrace.loop.connection cimport Connection
+
+
+cdef class StreamReceive(ReceiveOperation):
+    cdef ReadingSide side
+
+
+cdef class ReadingSide(Connection):
+    cdef StreamReceive receive
+    cdef list held            # received while paused
+    cdef int end_result       # how the stream ended: 0 in order, or a negative errno ...
+    cdef bint end_held        # ... while we were paused
+    cdef bint paused
+    cdef bint at_eof          # the peer has ended its side, and the protocol knows
+    cdef bint deliver_queued
+
+    cdef int start_receiving(self) except -1
+    cdef int received(self, const char *data, int result) except -1
+    cdef int ended(self, int result) except -1
+    cdef int hold(self, bytes data) except -1
+    cdef int deliver(self, const char *data, Py_ssize_t size) except -1
+    cdef int deliver_bytes(self, object data) except -1
+    cdef Py_ssize_t deliver_buffered(self, const char *data, Py_ssize_t size) except -1
+    cdef int deliver_held(self) except -1
+    cdef int queue_delivery(self) except -1
+    cdef int deliver_eof(self) except -1

@@ -1,0 +1,201 @@
+"""The reading side of a stream transport.
+
+One multishot receive per connection; each piece of data is one data_received() with bytes of
+their exact size.  pause_reading() cancels it; what still arrives until the model has let go is
+held, since asyncio promises no data_received() after a pause.
+"""
+
+import logging
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcpy
+
+from headrace.core.operation cimport STATE_IDLE, ReceiveOperation
+from headrace.core.ready_queue cimport ready_push
+from headrace.kernel.errno cimport ECANCELED
+from headrace.kernel.errors cimport os_error
+from headrace.loop.connection cimport STEP_DELIVER, Connection
+
+cdef object logger = logging.getLogger("asyncio")
+
+cdef extern from "Python.h":
+    object PyObject_CallMethodNoArgs(object target, object name)
+    object PyObject_CallMethodOneArg(object target, object name, object argument)
+
+cdef str DATA_RECEIVED = "data_received"
+cdef str EOF_RECEIVED = "eof_received"
+
+
+cdef class StreamReceive(ReceiveOperation):
+    cdef int received(self, const char *data, int result) except -1:
+        return self.side.received(data, result)
+
+
+cdef class ReadingSide(Connection):
+    def is_reading(self):
+        return not self.closing and not self.paused
+
+    cdef int start_receiving(self) except -1:
+        if self.receive is None:
+            self.receive = StreamReceive(self.fd)
+            self.receive.owned = True
+            self.receive.side = self
+        if self.receive.state != STATE_IDLE:
+            return 0  # still being cancelled: its end starts it again
+        try:
+            return self.loop._model.start(self.receive)
+        except OSError as error:
+            self.report(error, f"Cannot read from {self!r}")
+            return self.lose(error)
+
+    cdef int received(self, const char *data, int result) except -1:
+        """A piece of data; or, without data, the end of the receive operation."""
+        if self.lost:
+            return self.finish_if_quiet()
+        if data != NULL:
+            if self.closing:
+                return 0
+            if self.paused or self.held is not None:
+                self.hold(PyBytes_FromStringAndSize(data, result))
+                return 0
+            return self.deliver(data, result)
+        if result == -ECANCELED:
+            if not self.paused and not self.closing and not self.at_eof:
+                return self.start_receiving()
+            return 0
+        if self.closing:
+            return 0
+        if self.paused or self.held is not None:
+            # What came before the end comes before it for the protocol too.
+            self.end_held = True
+            self.end_result = result
+            return 0
+        return self.ended(result)
+
+    cdef int ended(self, int result) except -1:
+        if result < 0:
+            return self.fatal_error(os_error(-result), "Fatal read error on socket transport")
+        return self.deliver_eof()
+
+    cdef int hold(self, bytes data) except -1:
+        if self.held is None:
+            self.held = []
+        self.held.append(data)
+        return 0
+
+    cdef int deliver(self, const char *data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t taken
+        if not self.is_buffered:
+            return self.deliver_bytes(PyBytes_FromStringAndSize(data, size))
+        while size > 0 and not self.closing:
+            if self.paused or not self.is_buffered:
+                # Before all that is held already, which came later.
+                rest = PyBytes_FromStringAndSize(data, size)
+                self.held = [rest] if self.held is None else [rest, *self.held]
+                return 0 if self.paused else self.queue_delivery()
+            taken = self.deliver_buffered(data, size)
+            if taken == 0:
+                return 0
+            data += taken
+            size -= taken
+        return 0
+
+    cdef int deliver_bytes(self, object data) except -1:
+        entered = self.enter_context()
+        try:
+            PyObject_CallMethodOneArg(self.protocol, DATA_RECEIVED, data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.fatal_error(error, "Fatal error: protocol.data_received() call failed.")
+        finally:
+            self.leave_context(entered)
+        return 0
+
+    cdef Py_ssize_t deliver_buffered(self, const char *data, Py_ssize_t size) except -1:
+        """One get_buffer() and buffer_updated(); the count of bytes taken, 0 if that failed."""
+        cdef unsigned char[::1] target
+        cdef Py_ssize_t taken
+        cdef str failed = "get_buffer"
+        entered = self.enter_context()
+        try:
+            target = memoryview(self.protocol.get_buffer(-1)).cast("B")
+            if target.shape[0] == 0:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            taken = min(size, target.shape[0])
+            memcpy(&target[0], data, taken)
+            # The protocol may resize its buffer, which a view that is held forbids.
+            target = None
+            failed = "buffer_updated"
+            self.protocol.buffer_updated(taken)
+            return taken
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.fatal_error(error, f"Fatal error: protocol.{failed}() call failed.")
+            return 0
+        finally:
+            self.leave_context(entered)
+
+    cdef int deliver_held(self) except -1:
+        """What came while reading was paused, unless it is paused again."""
+        cdef list held
+        while self.held and not self.paused and not self.closing:
+            data = self.held.pop(0)
+            held = self.held
+            if not held:
+                self.held = None
+            self.deliver(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if self.held is None and not self.paused and not self.closing:
+            if self.end_held:
+                self.end_held = False
+                return self.ended(self.end_result)
+            if not self.at_eof:
+                return self.start_receiving()
+        return 0
+
+    cdef int queue_delivery(self) except -1:
+        if not self.deliver_queued:
+            self.deliver_queued = True
+            ready_push(self.loop.ready, self, STEP_DELIVER, 0)
+        return 0
+
+    cdef int deliver_eof(self) except -1:
+        self.at_eof = True
+        if self.loop._debug:
+            logger.debug("%r received EOF", self)
+        keep_open = False
+        entered = self.enter_context()
+        try:
+            keep_open = PyObject_CallMethodNoArgs(self.protocol, EOF_RECEIVED)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return self.fatal_error(error, "Fatal error: protocol.eof_received() call failed.")
+        finally:
+            self.leave_context(entered)
+        if not keep_open:
+            self.close()
+        return 0
+
+    def pause_reading(self):
+        if self.closing or self.paused:
+            return
+        self.paused = True
+        if self.receive is not None:
+            self.loop._model.stop(self.receive)
+        if self.loop._debug:
+            logger.debug("%r pauses reading", self)
+
+    def resume_reading(self):
+        if self.closing or not self.paused:
+            return
+        self.paused = False
+        if self.held is not None or self.end_held:
+            self.queue_delivery()
+        elif not self.at_eof and self.receive is not None:
+            self.start_receiving()
+        elif self.receive is None:
+            self.queue_delivery()
+        if self.loop._debug:
+            logger.debug("%r resumes reading", self)

@@ -1,0 +1,237 @@
+"""The writing side of a stream transport.
+
+write() only gathers; at the end of the turn all that a connection has gathered goes out in one
+send.  A write beyond the high-water mark goes out at once.  One send is in flight per
+connection, which keeps the order.
+"""
+
+import logging
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from headrace.core.operation cimport STATE_IDLE, SendOperation
+from headrace.core.ready_queue cimport ready_push
+from headrace.kernel cimport socket as socket_h
+from headrace.kernel.errors cimport os_error
+from headrace.loop.connection cimport STEP_FLUSH
+from headrace.loop.stream_reading cimport ReadingSide
+from headrace.models.contract cimport COMPLETED
+
+cdef object logger = logging.getLogger("asyncio")
+
+# Pieces are joined up to this many bytes: one send of many pieces costs less than many sends,
+# and copying this much costs less than the system call that it saves.
+cdef size_t JOIN_BYTES_MAX = 256 * 1024
+cdef size_t HIGH_WATER_DEFAULT = 64 * 1024
+cdef int LOST_WRITES_LOG_THRESHOLD = 5
+
+
+cdef class StreamSend(SendOperation):
+    cdef int completed(self, int result, unsigned int flags) except -1:
+        cdef WritingSide side = self.side
+        if side.lost:
+            return side.finish_if_quiet()
+        if side.sent(result):
+            return side.pump()
+        return 0
+
+
+cdef class WritingSide(ReadingSide):
+    def __cinit__(self):
+        self.high_water = HIGH_WATER_DEFAULT
+        self.low_water = HIGH_WATER_DEFAULT // 4
+
+    @property
+    def _protocol_paused(self):
+        return self.protocol_paused
+
+    def can_write_eof(self):
+        return True
+
+    def write(self, data):
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(
+                    f"data argument must be a bytes-like object, not {type(data).__name__!r}"
+                )
+            # The caller may change it as soon as we return.
+            data = bytes(data)
+        if self.may_write() and data:
+            self.append(data)
+
+    def writelines(self, list_of_data):
+        data = b"".join(list_of_data)
+        if self.may_write() and data:
+            self.append(data)
+
+    cdef bint may_write(self) except -1:
+        """Raise where a write is a mistake; False where it is too late."""
+        if self.eof_asked:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self.empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if self.lost:
+            if self.lost_writes >= LOST_WRITES_LOG_THRESHOLD:
+                logger.warning("socket.send() raised exception.")
+            self.lost_writes += 1
+            return False
+        return True
+
+    cdef int append(self, bytes data) except -1:
+        if self.chunks is None:
+            self.chunks = []
+        self.chunks.append(data)
+        self.buffered += PyBytes_GET_SIZE(data)
+        if self.send is not None and self.send.state != STATE_IDLE:
+            return self.maybe_pause_protocol()
+        if self.buffered > self.high_water:
+            # Nothing is gained by waiting for more, and the kernel may take all of it.
+            self.pump()
+            return self.maybe_pause_protocol()
+        return self.make_dirty()
+
+    cdef int make_dirty(self) except -1:
+        if self.dirty:
+            return 0
+        if self.loop._thread_id is None:
+            # The loop is not running, and perhaps never will again.
+            self.pump()
+            self.loop._model.flush()
+            return 0
+        self.dirty = True
+        return ready_push(self.loop.flushes, self, STEP_FLUSH, 0)
+
+    cdef int load(self) except -1:
+        """Give the send operation the next bytes; 0 if there are none."""
+        cdef size_t total = 0
+        cdef Py_ssize_t count = 0
+        cdef bytes data
+        if self.send.source is not None:
+            return 1
+        if not self.chunks:
+            return 0
+        for chunk in self.chunks:
+            total += PyBytes_GET_SIZE(chunk)
+            if count and total > JOIN_BYTES_MAX:
+                break
+            count += 1
+        data = self.chunks[0] if count == 1 else b"".join(self.chunks[:count])
+        if count == len(self.chunks):
+            # Not cleared but let go: an idle connection keeps no empty list.
+            self.chunks = None
+        else:
+            del self.chunks[:count]
+        self.send.source = data
+        self.send.memory = PyBytes_AS_STRING(data)
+        self.send.length = PyBytes_GET_SIZE(data)
+        return 1
+
+    cdef int pump(self) except -1:
+        """Send until nothing is left or the kernel has to be waited for."""
+        if self.send is None:
+            self.send = StreamSend(self.fd)
+            self.send.owned = True
+            self.send.side = self
+        while not self.lost and self.send.state == STATE_IDLE:
+            if not self.load():
+                return self.drained()
+            try:
+                if self.loop._model.start(self.send) != COMPLETED:
+                    return 0
+            except OSError as error:
+                return self.fatal_error(error, "Fatal write error on socket transport")
+            if not self.sent(self.send.result):
+                return 0
+        return 0
+
+    cdef int sent(self, int result) except -1:
+        """Account for a send; 0 if it failed and the connection is lost."""
+        if result < 0:
+            self.fatal_error(os_error(-result), "Fatal write error on socket transport")
+            return 0
+        self.buffered -= result
+        if <size_t>result == self.send.length:
+            self.send.source = None
+        else:
+            self.send.memory += result
+            self.send.length -= result
+        self.maybe_resume_protocol()
+        return 1
+
+    cdef int drained(self) except -1:
+        """Everything written has been taken by the kernel."""
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_result(None)
+        if self.closing:
+            return 0 if self.lost else self.lose(None)
+        if self.eof_asked:
+            socket_h.shutdown(self.fd, socket_h.SHUT_WR)
+        return 0
+
+    def write_eof(self):
+        if self.closing or self.eof_asked:
+            return
+        self.eof_asked = True
+        if self.buffered == 0:
+            socket_h.shutdown(self.fd, socket_h.SHUT_WR)
+
+    def get_write_buffer_size(self):
+        return self.buffered
+
+    def get_write_buffer_limits(self):
+        return self.low_water, self.high_water
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        if high is None:
+            high = HIGH_WATER_DEFAULT if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high_water = high
+        self.low_water = low
+        self.maybe_pause_protocol()
+
+    cdef int maybe_pause_protocol(self) except -1:
+        if self.buffered <= self.high_water or self.protocol_paused:
+            return 0
+        self.protocol_paused = True
+        return self.tell_protocol("pause_writing")
+
+    cdef int maybe_resume_protocol(self) except -1:
+        if not self.protocol_paused or self.buffered > self.low_water:
+            return 0
+        self.protocol_paused = False
+        # Nobody has called us here: the context is the connection's, as for data_received().
+        entered = self.enter_context()
+        try:
+            return self.tell_protocol("resume_writing")
+        finally:
+            self.leave_context(entered)
+
+    cdef int tell_protocol(self, str name) except -1:
+        try:
+            getattr(self.protocol, name)()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.report(error, f"protocol.{name}() failed")
+        return 0
+
+    def _make_empty_waiter(self):
+        if self.empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self.empty_waiter = self.loop.create_future()
+        if self.buffered == 0:
+            self.empty_waiter.set_result(None)
+        return self.empty_waiter
+
+    def _reset_empty_waiter(self):
+        self.empty_waiter = None
+
+    # Ending.
+
+    cdef int drop_output(self) except -1:
+        self.chunks = None
+        self.buffered = 0
+        return 0
