@@ -10,7 +10,6 @@ import pytest
 import headrace
 
 SOURCE = Path(headrace.__file__).parents[1]
-GUIDE = Path(__file__).parents[2] / "docs" / "writing-a-model.md"
 
 MODEL = '''
 import select
@@ -80,14 +79,17 @@ class Absent(PlainPoll):
 PROGRAM = """
 import asyncio, headrace
 
-async def echo(reader, writer):
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-    await writer.wait_closed()
-
 async def main():
+    served = asyncio.get_running_loop().create_future()
+
+    async def echo(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        served.set_result(None)
+
     loop = asyncio.get_running_loop()
     assert loop.model == "plain-poll", loop
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
@@ -99,6 +101,7 @@ async def main():
     assert await reading == data
     writer.close()
     await writer.wait_closed()
+    await served
     server.close()
     await server.wait_closed()
     await loop.run_in_executor(None, print, "from a thread")

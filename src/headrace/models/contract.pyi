@@ -47,8 +47,6 @@ class Model:
     def stop_operation(self, operation: Operation) -> int:
         """Cancel, with the books kept: CANCEL_CANCELLED or CANCEL_PENDING."""
 
-    @property
-    def pool(self) -> BufferPool | None: ...
     def make_pool(self, count: int, size: int) -> None:
         """Where receive operations put their bytes; once, before the first of them."""
 

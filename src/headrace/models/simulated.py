@@ -398,7 +398,6 @@ class SimulatedModel(Model):
 
     def _check_buffers(self) -> None:
         """Once the loop has run what was ready, only late completions may hold a buffer."""
-        assert self.pool is not None
         held = sum(
             isinstance(late.operation, ReceiveOperation) and late.result > 0
             for lane in self._lanes.values()
