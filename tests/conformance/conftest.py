@@ -113,14 +113,22 @@ def finish(loop: asyncio.AbstractEventLoop) -> None:
         return
     assert not loop._operations_in_flight()
     assert not loop._callbacks_pending()
-    pool = loop._model.pool
-    assert pool is None or pool.idle_count == pool.count
+    assert all_buffers_are_idle(loop)
 
 
 def is_busy(loop: Any) -> bool:
     if not hasattr(loop, "_model"):
         return bool(loop._ready)
-    return bool(loop._operations_in_flight() or loop._callbacks_pending())
+    return bool(
+        loop._operations_in_flight()
+        or loop._callbacks_pending()
+        or not all_buffers_are_idle(loop)  # the waker's, told late
+    )
+
+
+def all_buffers_are_idle(loop: Any) -> bool:
+    pool = loop._model.pool
+    return pool is None or pool.idle_count == pool.count
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ class Record:
     @property
     def result(self) -> int:
         """The one result of an operation that completes once."""
-        assert self.ended and len(self.results) == 1, self
+        assert self.ended, self
+        assert len(self.results) == 1, self
         return self.results[0]
 
     @property

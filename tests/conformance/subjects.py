@@ -17,14 +17,10 @@ from typing import Any
 
 import headrace
 from headrace.models.contract import Model
-
-try:
-    from headrace.models.simulated import Faults, SimulatedModel
-except ImportError:
-    SEEDS = 0
+from headrace.models.simulated import Faults, SimulatedModel
 from headrace.models.uring import Uring
 
-SEEDS_PER_TEST = int(os.environ.get("HEADRACE_SEEDS", "0"))
+SEEDS_PER_TEST = int(os.environ.get("HEADRACE_SEEDS", "4"))
 SEED_ONLY = os.environ.get("HEADRACE_SEED")
 
 

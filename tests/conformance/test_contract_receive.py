@@ -6,6 +6,7 @@ import socket
 import struct
 
 import pytest
+
 from headrace.core.operation import (
     WAITS_READABLE,
     PollOperation,
@@ -55,7 +56,7 @@ def test_receive_delivers_piece_after_piece_in_order(driver, pair):
         piece = bytes([number]) * (number + 1)
         right.send(piece)
         expected += piece
-        driver.run_until(lambda: record.data == expected)
+        driver.run_until(lambda expected=expected: record.data == expected)
     driver.stop_and_settle(record)
 
 

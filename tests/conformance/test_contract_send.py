@@ -6,6 +6,7 @@ import socket
 import struct
 
 import pytest
+
 from headrace.core.operation import (
     WAITS_READABLE,
     WAITS_WRITABLE,

@@ -41,9 +41,9 @@ class Recorder(asyncio.Protocol):
         assert "eof" not in self.events
         assert "lost" not in self.events
         self.data += data
-        if self.wanted is not None and not self.wanted[1].done():
-            if len(self.data) >= self.wanted[0]:
-                self.wanted[1].set_result(None)
+        if self.wanted is not None and len(self.data) >= self.wanted[0]:
+            self.wanted[1].set_result(None)
+            self.wanted = None
 
     def eof_received(self):
         assert "eof" not in self.events
@@ -724,7 +724,7 @@ def test_server_whose_factory_raises_goes_on(run, subject, errors):
         loop = asyncio.get_running_loop()
         server = await loop.create_server(factory, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
-        reader, writer = await asyncio.open_connection(*address)
+        _, writer = await asyncio.open_connection(*address)
         while not errors:
             await asyncio.sleep(0)
         writer.close()

@@ -37,6 +37,7 @@ cdef class Operation(Runnable):
     cdef PyObject *previous         # BORROWS: neighbours in the in-flight list
     cdef PyObject *following
     cdef Operation behind           # the next one waiting on the same descriptor
+    cdef size_t length              # bytes to move, where the kind has a limit
     cdef public object on_complete
 
     cdef Outcome perform(self, Counters *counters) noexcept
@@ -67,7 +68,6 @@ cdef class ReceiveOperation(Operation):
 cdef class ReceiveIntoOperation(Operation):
     cdef object target              # OWNS: keeps the memory below alive
     cdef char *memory
-    cdef size_t length
 
 
 cdef class ReceiveBytesOperation(Operation):
@@ -81,7 +81,6 @@ cdef class ReceiveBytesOperation(Operation):
 cdef class SendOperation(Operation):
     cdef object source              # OWNS: keeps the memory below alive
     cdef const char *memory
-    cdef size_t length
 
 
 cdef class ConnectOperation(Operation):
@@ -99,4 +98,3 @@ cdef class PollOperation(Operation):
 cdef class SendfileOperation(Operation):
     cdef int file_fd
     cdef long offset
-    cdef size_t length

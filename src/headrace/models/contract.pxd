@@ -16,7 +16,7 @@ cdef class Model:
     cdef readonly InFlight in_flight
     cdef readonly BufferPool pool
     cdef unsigned long generation
-    cdef readonly bint is_open
+    cdef public bint is_open         # set by open() and close()
 
     cdef int start(self, Operation operation) except -1
     cdef int stop(self, Operation operation) except -1

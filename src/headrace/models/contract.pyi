@@ -23,6 +23,7 @@ class Model:
     system_calls: tuple[str, ...]
     capabilities: Mapping[str, bool | int | None]
     has_own_clock: bool
+    is_open: bool
     @property
     def ready(self) -> ReadyQueue: ...
     @property
@@ -33,8 +34,6 @@ class Model:
     def in_flight(self) -> InFlight:
         """The operations that have been submitted and have not ended."""
 
-    @property
-    def is_open(self) -> bool: ...
     def connect(self, ready: ReadyQueue, statistics: Statistics) -> None:
         """Tell the model where completions go and where counts are kept."""
 
@@ -48,7 +47,10 @@ class Model:
     def stop_operation(self, operation: Operation) -> int:
         """Cancel, with the books kept: CANCEL_CANCELLED or CANCEL_PENDING."""
 
-    def perform(self, operation: Operation) -> int:
+    def make_pool(self, count: int, size: int) -> None:
+        """Where receive operations put their bytes; once, before the first of them."""
+
+    def perform(self, operation: Operation, length_max: int | None = None) -> int:
         """Try *operation* without waiting: NOT_DONE, DONE or DONE_AND_EXHAUSTED."""
 
     def goes_on(self, operation: Operation) -> bool:

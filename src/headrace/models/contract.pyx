@@ -25,6 +25,7 @@ to it wakes every model by the same path that data takes.
 
 from headrace.kernel.errno cimport ECANCELED
 
+from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation,
     ReceiveOperation,
@@ -138,9 +139,24 @@ cdef class Model:
 
     # What a model in Python calls.
 
-    def perform(self, Operation operation):
-        """Try *operation* without waiting: NOT_DONE, DONE or DONE_AND_EXHAUSTED."""
-        return operation.perform(&self.statistics.counters)
+    def make_pool(self, int count, size_t size):
+        """Where receive operations put their bytes; once, before the first of them."""
+        self.pool = BufferPool(count, size)
+
+    def perform(self, Operation operation, length_max=None):
+        """Try *operation* without waiting: NOT_DONE, DONE or DONE_AND_EXHAUSTED.
+
+        With *length_max*, a send or a receive into memory moves at most that many bytes.
+        """
+        cdef size_t length
+        if length_max is None or not operation.length:
+            return operation.perform(&self.statistics.counters)
+        length = operation.length
+        operation.length = min(length, <size_t>length_max)
+        try:
+            return operation.perform(&self.statistics.counters)
+        finally:
+            operation.length = length
 
     def goes_on(self, Operation operation):
         """After perform() answered DONE: is this multishot operation to be tried again?"""

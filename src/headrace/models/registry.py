@@ -97,24 +97,53 @@ def make_model(name: str | None = None) -> Model:
 @functools.cache
 def unavailable_reason(name: str) -> str | None:
     """None where *name* can be had; asked of the kernel once in a process."""
-    reason: str | None = model_class(name).available()
+    made = model_class(name)
+    try:
+        reason: str | None = made.available()
+    except Exception as error:
+        if name in BUILT_IN:
+            raise
+        return f"model {name!r}: available() failed: {error!r}"
     return reason
 
 
 @functools.cache
 def model_class(name: str) -> type[Any]:
-    """The Model or Readiness class of that name."""
+    """The Model or Readiness class of that name.
+
+    Raises:
+        UnknownModelError: no model has that name.
+        ModelUnavailableError: another package's model that cannot be used; the message says why.
+    """
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
-        found = getattr(import_module(module), attribute)
-    else:
-        entry_points = _entry_points()
-        if name not in entry_points:
-            raise UnknownModelError(name)
-        found = entry_points[name].load()
+        built_in: type[Any] = getattr(import_module(module), attribute)
+        return built_in
+    entry_points = _entry_points()
+    if name not in entry_points:
+        raise UnknownModelError(name)
+    entry_point = entry_points[name]
+    try:
+        found = entry_point.load()
+    except Exception as error:
+        raise ModelUnavailableError(
+            f"model {name!r} ({entry_point.value}) cannot be loaded: {error!r}"
+        ) from error
+    fault = _fault_of(found)
+    if fault is not None:
+        raise ModelUnavailableError(f"model {name!r} ({entry_point.value}) {fault}: {found!r}")
+    checked: type[Any] = found
+    return checked
+
+
+def _fault_of(found: object) -> str | None:
+    """What another package's entry point lacks to be a model; None if it lacks nothing."""
     if not (isinstance(found, type) and issubclass(found, (Model, Readiness))):
-        raise TypeError(f"model {name!r} must be a subclass of Model or Readiness: {found!r}")
-    return found
+        return "must be a subclass of Model or Readiness"
+    missing = set(Readiness.capabilities) - set(found.capabilities)
+    if missing:
+        return f"must declare the capabilities {', '.join(sorted(missing))}"
+    return None
 
 
 @functools.cache
@@ -126,7 +155,10 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 
 def _describe(name: str, default: str) -> ModelInfo:
-    made = model_class(name)
+    try:
+        made = model_class(name)
+    except ModelUnavailableError as error:
+        return ModelInfo(name, "", "", "", False, str(error), {}, (), False)
     reason = unavailable_reason(name)
     return ModelInfo(
         name=name,
