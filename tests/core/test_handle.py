@@ -33,7 +33,7 @@ def test_handles_are_asyncios(any_loop):
 
 def test_handle_shows_its_callback(any_loop):
     handle = any_loop.call_soon(callback, 1, "two")
-    assert repr(handle).startswith("<Handle callback(1, 'two') at ")
+    assert repr(handle).startswith("<Handle callback(")
     assert "test_handle.py" in repr(handle)
     handle.cancel()
     assert repr(handle) == "<Handle cancelled>"
