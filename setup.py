@@ -16,6 +16,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
+USES_LIBURING = {"uring", "ring_buffers"}
 DEBIAN_PACKAGES = "build-essential pkg-config liburing-dev python3-dev"
 
 DIRECTIVES = {
@@ -83,7 +84,7 @@ def extensions() -> list[Extension]:
     made = []
     for path in sorted(SOURCE.rglob("*.pyx")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-        ring = with_liburing if path.stem == "uring" else {}
+        ring = with_liburing if path.stem in USES_LIBURING else {}
         made.append(
             Extension(name, [str(path)], extra_compile_args=flags, extra_link_args=links, **ring)
         )

@@ -41,6 +41,7 @@ cdef class Operation(Runnable):
     cdef public object on_complete
 
     cdef Outcome perform(self, Counters *counters) noexcept
+    cdef Outcome transferred(self, ssize_t size, size_t wanted) noexcept
     cdef int run(self, int result, unsigned int flags) except -1
     cdef int completed(self, int result, unsigned int flags) except -1
     cdef void retire(self) noexcept
@@ -75,7 +76,7 @@ cdef class ReceiveBytesOperation(Operation):
     cdef size_t length
     cdef readonly bytes data
 
-    cdef Outcome take(self, const char *memory, Py_ssize_t size) noexcept
+    cdef void take(self, const char *memory, Py_ssize_t size) noexcept
 
 
 cdef class SendOperation(Operation):

@@ -64,6 +64,17 @@ cdef class Operation(Runnable):
         self.flags = 0
         return OUTCOME_DONE
 
+    cdef Outcome transferred(self, ssize_t size, size_t wanted) noexcept:
+        """What a receive or send of *wanted* bytes means that has returned *size*."""
+        self.flags = 0
+        if size < 0:
+            if is_temporary(errno):
+                return OUTCOME_NOT_DONE
+            self.result = -errno
+            return OUTCOME_DONE
+        self.result = <int>size
+        return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < wanted else OUTCOME_DONE
+
     cdef bint goes_on(self) noexcept:
         """After a DONE perform(): will a multishot operation have more to say?"""
         return self.multishot and self.result >= 0
@@ -259,14 +270,7 @@ cdef class ReceiveIntoOperation(Operation):
         cdef ssize_t size
         counters.system_calls[CALL_RECV] += 1
         size = socket_h.recv(self.fd, self.memory, self.length, socket_h.MSG_DONTWAIT)
-        self.flags = 0
-        if size < 0:
-            if is_temporary(errno):
-                return OUTCOME_NOT_DONE
-            self.result = -errno
-            return OUTCOME_DONE
-        self.result = <int>size
-        return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < self.length else OUTCOME_DONE
+        return self.transferred(size, self.length)
 
 
 cdef class ReceiveBytesOperation(Operation):
@@ -292,24 +296,17 @@ cdef class ReceiveBytesOperation(Operation):
         cdef char *memory = self.scratch.address(number)
         counters.system_calls[CALL_RECV] += 1
         size = socket_h.recv(self.fd, memory, self.length, socket_h.MSG_DONTWAIT)
-        self.flags = 0
-        if size >= 0:
-            outcome = self.take(memory, size)
-        elif is_temporary(errno):
-            outcome = OUTCOME_NOT_DONE
-        else:
-            self.result = -errno
-            outcome = OUTCOME_DONE
+        outcome = self.transferred(size, self.length)
+        if size > 0:
+            self.take(memory, size)
         self.scratch.release(number)
         return outcome
 
-    cdef Outcome take(self, const char *memory, Py_ssize_t size) noexcept:
+    cdef void take(self, const char *memory, Py_ssize_t size) noexcept:
         try:
             self.data = PyBytes_FromStringAndSize(memory, size)
-            self.result = <int>size
         except MemoryError:
             self.result = -ENOMEM
-        return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < self.length else OUTCOME_DONE
 
 
 cdef class SendOperation(Operation):
@@ -335,14 +332,7 @@ cdef class SendOperation(Operation):
         size = socket_h.send(
             self.fd, self.memory, self.length, socket_h.MSG_DONTWAIT | socket_h.MSG_NOSIGNAL
         )
-        self.flags = 0
-        if size < 0:
-            if is_temporary(errno):
-                return OUTCOME_NOT_DONE
-            self.result = -errno
-            return OUTCOME_DONE
-        self.result = <int>size
-        return OUTCOME_DONE_AND_EXHAUSTED if <size_t>size < self.length else OUTCOME_DONE
+        return self.transferred(size, self.length)
 
 
 cdef class ConnectOperation(Operation):
@@ -450,11 +440,4 @@ cdef class SendfileOperation(Operation):
         cdef ssize_t size
         counters.system_calls[CALL_SENDFILE] += 1
         size = socket_h.sendfile(self.fd, self.file_fd, &offset, self.length)
-        self.flags = 0
-        if size < 0:
-            if is_temporary(errno):
-                return OUTCOME_NOT_DONE
-            self.result = -errno
-            return OUTCOME_DONE
-        self.result = <int>size
-        return OUTCOME_DONE_AND_EXHAUSTED if <size_t>size < self.length else OUTCOME_DONE
+        return self.transferred(size, self.length)

@@ -1,16 +1,7 @@
-from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport Operation
-from headrace.kernel.uring cimport io_uring, io_uring_buf_ring, io_uring_cqe, io_uring_sqe
+from headrace.kernel.uring cimport io_uring, io_uring_sqe
 from headrace.models.contract cimport Model
-
-
-cdef class RingBuffers(BufferPool):
-    cdef io_uring_buf_ring *ring  # OWNS: anonymous memory, unmapped in __dealloc__
-    cdef bint *is_lent            # OWNS: by number, freed in __dealloc__
-
-    cdef int register(self, io_uring *ring) noexcept
-    cdef void publish(self, int number, int offset) noexcept
-    cdef void lend(self, int number) noexcept
+from headrace.models.ring_buffers cimport RingBuffers
 
 
 cdef class Uring(Model):

@@ -1,8 +1,4 @@
-from headrace.core.buffer_pool import BufferPool
 from headrace.models.contract import Model
-
-class RingBuffers(BufferPool):
-    """The provided-buffer ring."""
 
 class Uring(Model):
     """io_uring; features can be turned off, as on an older kernel, and sizes set."""

@@ -1,0 +1,14 @@
+from headrace.core.buffer_pool cimport BufferPool
+from headrace.kernel.uring cimport io_uring, io_uring_buf_ring
+
+cdef enum:
+    BUFFER_GROUP = 0
+
+
+cdef class RingBuffers(BufferPool):
+    cdef io_uring_buf_ring *ring  # OWNS: anonymous memory, unmapped in __dealloc__
+    cdef bint *is_lent            # OWNS: by number, freed in __dealloc__
+
+    cdef int register(self, io_uring *ring) noexcept
+    cdef void publish(self, int number, int offset) noexcept
+    cdef void lend(self, int number) noexcept
