@@ -99,13 +99,16 @@ cdef class Handle(Timer):
     cdef int run(self, int result, unsigned int flags) except -1:
         cdef PyObject *answer
         cdef object context = self.context
+        # References of our own: the callback may cancel this handle, which lets go of them.
+        cdef object callback = self.callback
+        cdef object arguments = self.arguments
         if self.is_cancelled:
             return 0
         try:
             PyContext_Enter(context)
-        except RuntimeError:
+        except (RuntimeError, TypeError):
             return self.report_failure()
-        answer = call(<PyObject *>self.callback, <PyObject *>self.arguments, NULL)
+        answer = call(<PyObject *>callback, <PyObject *>arguments, NULL)
         if answer == NULL:
             return self.fail(context)
         release(answer)

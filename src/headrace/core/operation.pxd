@@ -2,7 +2,7 @@ from cpython.object cimport PyObject
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.ready_queue cimport Runnable
 from headrace.core.statistics cimport Counters
-from headrace.kernel.socket cimport sockaddr_storage
+from headrace.kernel.socket cimport sockaddr_storage, socklen_t
 
 # What perform() answers.  The third is what edge triggering needs: done, and the descriptor is
 # known to have nothing more, so that the next attempt may wait for the next edge.
@@ -39,6 +39,7 @@ cdef class Operation(Runnable):
     cdef Operation behind           # the next one waiting on the same descriptor
     cdef size_t length              # bytes to move, where the kind has a limit
     cdef public object on_complete
+    cdef public object sock         # the caller's socket object, where the descriptor is not ours
 
     cdef Outcome perform(self, Counters *counters) noexcept
     cdef Outcome transferred(self, ssize_t size, size_t wanted) noexcept
@@ -46,6 +47,7 @@ cdef class Operation(Runnable):
     cdef int completed(self, int result, unsigned int flags) except -1
     cdef void retire(self) noexcept
     cdef bint goes_on(self) noexcept
+    cdef bint is_orphaned(self) noexcept
 
 
 cdef class InFlight:
@@ -57,7 +59,8 @@ cdef class InFlight:
 
 
 cdef class AcceptOperation(Operation):
-    pass
+    cdef sockaddr_storage address   # the peer's, after a single accept
+    cdef socklen_t address_length
 
 
 cdef class ReceiveOperation(Operation):

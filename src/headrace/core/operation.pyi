@@ -19,6 +19,7 @@ class Operation(Runnable):
     owned: bool
     result: int
     flags: int
+    sock: Any
     @property
     def fd(self) -> int: ...
     @property
@@ -56,6 +57,10 @@ class AcceptOperation(Operation):
     def __init__(
         self, fd: int, multishot: bool = True, on_complete: Callable[..., object] | None = None
     ) -> None: ...
+
+    @property
+    def peer(self) -> Any:
+        """After a single accept: the peer's address, in the socket module's form."""
 
 class ReceiveOperation(Operation):
     """Multishot receive; `on_complete(operation, result, data)`, result 0 at the end."""

@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from headrace.kernel.errno cimport (
-    EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, ENOMEM, EPROTO, errno,
+    EAGAIN, EALREADY, EBADF, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, ENOMEM, EPROTO, errno,
 )
 
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE
@@ -24,7 +24,7 @@ from headrace.core.statistics cimport (
 from headrace.core.statistics import KIND_NAMES
 from headrace.kernel cimport poll as poll_h
 from headrace.kernel cimport socket as socket_h
-from headrace.kernel.address cimport address_fill
+from headrace.kernel.address cimport address_as_python, address_fill
 from headrace.kernel.unistd cimport close
 
 NOT_DONE = OUTCOME_NOT_DONE
@@ -74,6 +74,19 @@ cdef class Operation(Runnable):
             return OUTCOME_DONE
         self.result = <int>size
         return OUTCOME_DONE_AND_EXHAUSTED if 0 < <size_t>size < wanted else OUTCOME_DONE
+
+    cdef bint is_orphaned(self) noexcept:
+        """Has the owner closed the socket?  Then the number may be another connection's."""
+        if self.sock is None:
+            return False
+        try:
+            if self.sock.fileno() == self.fd:
+                return False
+        except Exception:
+            pass
+        self.result = -EBADF
+        self.flags = 0
+        return True
 
     cdef bint goes_on(self) noexcept:
         """After a DONE perform(): will a multishot operation have more to say?"""
@@ -166,11 +179,18 @@ cdef class AcceptOperation(Operation):
         self.composed = not multishot
         self.on_complete = on_complete
 
+    @property
+    def peer(self):
+        """After a single accept: the peer's address, in the socket module's form."""
+        return address_as_python(<socket_h.sockaddr *>&self.address, self.address_length)
+
     cdef Outcome perform(self, Counters *counters) noexcept:
         counters.system_calls[CALL_ACCEPT4] += 1
         self.flags = 0
+        self.address_length = sizeof(self.address)
         self.result = socket_h.accept4(
-            self.fd, NULL, NULL, socket_h.SOCK_NONBLOCK | socket_h.SOCK_CLOEXEC
+            self.fd, <socket_h.sockaddr *>&self.address, &self.address_length,
+            socket_h.SOCK_NONBLOCK | socket_h.SOCK_CLOEXEC,
         )
         if self.result >= 0:
             return OUTCOME_DONE
@@ -261,6 +281,8 @@ cdef class ReceiveIntoOperation(Operation):
         self.events = READABLE
         self.composed = True
         self.on_complete = on_complete
+        if memoryview(target).readonly:
+            raise TypeError(f"a writable bytes-like object is needed, not {type(target).__name__!r}")
         view = memoryview(target).cast("B")
         self.target = view
         self.memory = <char *>&view[0] if view.shape[0] else NULL

@@ -11,6 +11,7 @@ class StatisticsDict(TypedDict):
     system_calls: dict[str, int]
     completions: int
     buffer_starvation: int
+    completion_overflows: int
 
 class Statistics:
     """What a loop and its model have done since they were made."""

@@ -44,6 +44,7 @@ cdef class Statistics:
             "system_calls": calls | self.other_system_calls,
             "completions": self.counters.completions,
             "buffer_starvation": self.counters.buffer_starvation,
+            "completion_overflows": self.counters.completion_overflows,
         }
 
     def __repr__(self):

@@ -14,7 +14,7 @@ cdef extern from "<sys/socket.h>" nogil:
 
     int AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX
     int SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
-    int SOL_SOCKET, SO_ERROR
+    int SOL_SOCKET, SO_DOMAIN, SO_ERROR
     int SHUT_WR
     int MSG_DONTWAIT, MSG_NOSIGNAL
 

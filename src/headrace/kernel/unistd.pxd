@@ -1,12 +1,14 @@
-"""<unistd.h>, <pthread.h>, <sys/mman.h>: descriptors, forks, anonymous memory."""
+"""<unistd.h>, <fcntl.h>, <pthread.h>, <sys/mman.h>: descriptors, forks, anonymous memory."""
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
     ssize_t write(int fd, const void *buffer, size_t length)
 
+cdef extern from "<fcntl.h>" nogil:
+    int F_GETFD
+    int fcntl(int fd, int command)
+
 cdef extern from "<pthread.h>" nogil:
-    ctypedef unsigned long pthread_t
-    pthread_t pthread_self()
     int pthread_atfork(void (*prepare)() noexcept, void (*parent)() noexcept,
                        void (*child)() noexcept)
 

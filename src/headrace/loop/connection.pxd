@@ -20,6 +20,7 @@ cdef class Connection(Runnable):
     cdef object sock          # a socket object, where one was given or asked for
     cdef dict extra
     cdef object error
+    cdef object loan          # while sock_sendfile() has the descriptor: a future, see lend()
     cdef int fd
     cdef bint is_buffered     # the protocol is a BufferedProtocol
     cdef bint in_callback     # inside the context
@@ -36,6 +37,7 @@ cdef class Connection(Runnable):
     cdef int leave_context(self, bint entered) except -1
     cdef int fatal_error(self, object error, str message) except -1
     cdef int report(self, object error, str message) except -1
+    cdef int send_what_can_be(self) except -1
     cdef int drop_output(self) except -1
     cdef int stop_operations(self) except -1
     cdef bint is_quiet(self) noexcept

@@ -162,10 +162,34 @@ cdef class Connection(Runnable):
         })
         return 0
 
+    # Lending the descriptor.
+
+    def _lend(self):
+        """Lend the descriptor to sock_sendfile(); a future that ends when the connection does.
+
+        Until _take_back() the descriptor stays open, whatever happens to the connection: its
+        number must not become another's while a send to it is under way.
+        """
+        if self.fd < 0 or self.lost:
+            raise ConnectionAbortedError("the connection was closed")
+        self.loan = self.loop.create_future()
+        return self.loan
+
+    def _take_back(self):
+        self.loan = None
+        if self.lost:
+            self.finish_if_quiet()
+
     # Ending.
 
     def abort(self):
+        if not self.lost:
+            self.send_what_can_be()
         self._force_close(None)
+
+    cdef int send_what_can_be(self) except -1:
+        """abort() drops what the kernel will not take at once, and no more."""
+        return 0
 
     def _force_close(self, error):
         if not self.lost:
@@ -189,6 +213,8 @@ cdef class Connection(Runnable):
         self.lost = True
         self.closing = True
         self.error = error
+        if self.loan is not None and not self.loan.done():
+            self.loan.set_result(None)
         self.stop_operations()
         return self.finish_if_quiet()
 
@@ -196,11 +222,18 @@ cdef class Connection(Runnable):
         if self.lost_queued or not self.is_quiet():
             return 0
         self.lost_queued = True
+        if self.loop._closed:
+            # Nothing will come up any more.
+            self.close_descriptor()
+            self.let_go()
+            raise RuntimeError("Event loop is closed")
         return ready_push(self.loop.ready, self, STEP_FINISH, 0)
 
     cdef int finish(self) except -1:
         cdef bint entered = self.enter_context()
         try:
+            # Some ask for it afterwards, in an access log; then the kernel would not know.
+            self.extra = {"sockname": self.socket_name(), **(self.extra or {})}
             PyObject_CallMethodOneArg(self.protocol, CONNECTION_LOST, self.error)
         except (SystemExit, KeyboardInterrupt):
             raise

@@ -111,6 +111,9 @@ cdef class LoopCore:
         cdef TimerHandle handle
         if when is None:
             raise TypeError("when cannot be None")
+        if when != when:
+            # It would compare as neither before nor after any other, and stop them all.
+            raise ValueError("when cannot be NaN")
         if self._closed:
             raise RuntimeError("Event loop is closed")
         if self._debug:
@@ -158,13 +161,15 @@ cdef class LoopCore:
 
     def _run_once(self):
         """All turns until stop(); asyncio's run_forever() calls this in a loop of its own."""
-        while True:
-            self.turn()
-            if self._stopping:
-                break
-        # Nobody may come back: what was written in this turn goes out now.
-        self.flush_transports()
-        self._model.flush()
+        try:
+            while True:
+                self.turn()
+                if self._stopping:
+                    break
+        finally:
+            # Nobody may come back: what was written in this turn goes out now.
+            self.flush_transports()
+            self._model.flush()
 
     cdef int turn(self) except -1:
         self.counts.counters.loop_iterations += 1

@@ -92,10 +92,11 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
             return False
         mine = self._wake_writer.fileno()
         before = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
-        if before not in (-1, mine):
+        if before not in (-1, mine) and not _is_of_parent(before):
             signal.set_wakeup_fd(before)
             return False
-        return before == -1
+        _remember_wakeup_fd(mine)
+        return True
 
     def close(self) -> None:
         if self.is_running():
@@ -103,8 +104,17 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         if self.is_closed():
             return
         self._forget_signal_handlers()
+        self._give_back_wakeup_fd()
         super().close()
         self._close_core()
+
+    def _give_back_wakeup_fd(self) -> None:
+        """Its number may be another file's soon, and would get the bytes of our signals."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        before = signal.set_wakeup_fd(-1)
+        if before not in (-1, self._wake_writer.fileno()):
+            signal.set_wakeup_fd(before)
 
     def _forget_signal_handlers(self) -> None:
         if not sys.is_finalizing():
@@ -129,6 +139,7 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         self._check_closed()
         try:
             signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+            _remember_wakeup_fd(self._wake_writer.fileno())
         except (ValueError, OSError) as error:
             raise RuntimeError(str(error)) from error
         self._signal_handlers[sig] = Handle(callback, args, self, None)
@@ -217,15 +228,33 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
     ) -> int:
         resume_reading = transport.is_reading()
         transport.pause_reading()
-        await transport._make_empty_waiter()
-        self._forget_transport(transport)
         try:
-            return await self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
+            await transport._make_empty_waiter()
+            return await self._send_on_loan(transport, file, offset, count)
         finally:
-            self._remember_transport(transport)
             transport._reset_empty_waiter()
             if resume_reading:
                 transport.resume_reading()
+
+    async def _send_on_loan(self, transport: Any, file: Any, offset: int, count: int | None) -> int:
+        """sock_sendfile() on a transport's descriptor, for as long as the connection lives."""
+        loan = transport._lend()
+        self._forget_transport(transport)
+        sending = self.create_task(
+            self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
+        )
+        try:
+            await asyncio.wait((sending, loan), return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ConnectionAbortedError("the connection was lost during sendfile")
+            return sending.result()
+        finally:
+            sending.cancel()
+            await asyncio.wait((sending,))
+            if not sending.cancelled():
+                sending.exception()  # it has been raised, or the connection's loss says more
+            self._remember_transport(transport)
+            transport._take_back()
 
     # Servers.
 
@@ -434,6 +463,21 @@ class _ServerTls:
                     "exception": error,
                 }
             )
+
+
+# The wake-up descriptor that a loop of ours has set last, and the process's fork generation then.
+_wakeup_fd_set = (-1, 0)
+
+
+def _remember_wakeup_fd(fd: int) -> None:
+    global _wakeup_fd_set
+    _wakeup_fd_set = (fd, fork_generation_now())
+
+
+def _is_of_parent(fd: int) -> bool:
+    """Was *fd* set by a loop before this process was forked?  Its bytes go to the parent."""
+    set_fd, generation = _wakeup_fd_set
+    return fd == set_fd and generation != fork_generation_now()
 
 
 def _do_nothing(number: int, frame: Any) -> None:

@@ -113,7 +113,7 @@ cdef class Listener(AcceptOperation):
 
     cdef bint model_can_watch(self, int fd) except -1:
         """A connection beyond the model's reach is refused, and said so once a second."""
-        cdef object limit = self.loop._model.capabilities["descriptor_max"]
+        cdef object limit = self.loop._model.capabilities.get("descriptor_max")
         cdef double now
         if limit is None or fd <= limit:
             return True

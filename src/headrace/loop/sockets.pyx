@@ -76,9 +76,10 @@ cdef class SocketMethods(Watchers):
             return None
         return future
 
-    async def _perform(self, Operation operation):
-        """*operation*'s result, once there is one; raises its error."""
+    async def _perform(self, sock, Operation operation):
+        """The result of *operation* on *sock*, once there is one; raises its error."""
         cdef int result
+        operation.sock = sock
         future = self.begin(operation)
         if future is None:
             result = operation.result
@@ -103,13 +104,16 @@ cdef class SocketMethods(Watchers):
 
     async def sock_recv(self, sock, n):
         self.check_socket(sock)
+        if n == 0:
+            return b""  # recv(2) of nothing would wait for something
         operation = ReceiveBytesOperation(sock.fileno(), self.scratch, n)
-        await self._perform(operation)
+        await self._perform(sock, operation)
         return operation.data
 
     async def sock_recv_into(self, sock, buf):
         self.check_socket(sock)
-        return await self._perform(ReceiveIntoOperation(sock.fileno(), buf))
+        operation = ReceiveIntoOperation(sock.fileno(), buf)
+        return await self._perform(sock, operation) if operation.length else 0
 
     async def sock_sendall(self, sock, data):
         cdef Py_ssize_t sent = 0
@@ -117,15 +121,16 @@ cdef class SocketMethods(Watchers):
         view = memoryview(data).cast("B")
         while sent < len(view):
             sent += await self._perform(
-                SendOperation(sock.fileno(), view[sent:], composed=True)
+                sock, SendOperation(sock.fileno(), view[sent:], composed=True)
             )
 
     async def sock_accept(self, sock):
         self.check_socket(sock)
-        fd = await self._perform(AcceptOperation(sock.fileno(), False))
+        operation = AcceptOperation(sock.fileno(), False)
+        fd = await self._perform(sock, operation)
         connection = socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
         connection.setblocking(False)
-        return connection, connection.getpeername() if sock.family != socket.AF_UNIX else ""
+        return connection, operation.peer
 
     async def sock_connect(self, sock, address):
         self.check_socket(sock)
@@ -139,7 +144,7 @@ cdef class SocketMethods(Watchers):
         except ValueError:
             return await self._connect_other_family(sock, address)
         try:
-            await self._perform(operation)
+            await self._perform(sock, operation)
         except OSError as error:
             if error.strerror != os.strerror(error.errno):
                 raise  # not the kernel's answer but the model's, which says more
@@ -150,7 +155,7 @@ cdef class SocketMethods(Watchers):
         try:
             sock.connect(address)
         except (BlockingIOError, InterruptedError):
-            await self._perform(PollOperation(sock.fileno(), WRITABLE))
+            await self._perform(sock, PollOperation(sock.fileno(), WRITABLE))
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise OSError(error, f"Connect call failed {address}") from None
@@ -170,7 +175,7 @@ cdef class SocketMethods(Watchers):
             while sent < count:
                 step = min(count - sent, SENDFILE_BYTES_MAX)
                 done = await self._perform(
-                    SendfileOperation(sock.fileno(), fileno, offset + sent, step)
+                    sock, SendfileOperation(sock.fileno(), fileno, offset + sent, step)
                 )
                 if done == 0:
                     break  # the file has become shorter

@@ -9,6 +9,7 @@ cdef class StreamReceive(ReceiveOperation):
 cdef class ReadingSide(Connection):
     cdef StreamReceive receive
     cdef list held            # received while paused
+    cdef Py_ssize_t taken     # of the piece that is being delivered, by the protocol's buffer
     cdef int end_result       # how the stream ended: 0 in order, or a negative errno ...
     cdef bint end_held        # ... while we were paused
     cdef bint paused
@@ -20,6 +21,7 @@ cdef class ReadingSide(Connection):
     cdef int ended(self, int result) except -1
     cdef int hold(self, bytes data) except -1
     cdef int deliver(self, const char *data, Py_ssize_t size) except -1
+    cdef int keep_rest(self, const char *data, Py_ssize_t size) except -1
     cdef int deliver_bytes(self, object data) except -1
     cdef Py_ssize_t deliver_buffered(self, const char *data, Py_ssize_t size) except -1
     cdef int deliver_held(self) except -1

@@ -89,16 +89,26 @@ cdef class ReadingSide(Connection):
             return self.deliver_bytes(PyBytes_FromStringAndSize(data, size))
         while size > 0 and not self.closing:
             if self.paused or not self.is_buffered:
-                # Before all that is held already, which came later.
-                rest = PyBytes_FromStringAndSize(data, size)
-                self.held = [rest] if self.held is None else [rest, *self.held]
-                return 0 if self.paused else self.queue_delivery()
-            taken = self.deliver_buffered(data, size)
+                return self.keep_rest(data, size)
+            self.taken = 0
+            try:
+                taken = self.deliver_buffered(data, size)
+            except BaseException:
+                # It ends the program, or only this run of the loop.
+                self.keep_rest(data + self.taken, size - self.taken)
+                raise
             if taken == 0:
                 return 0
             data += taken
             size -= taken
         return 0
+
+    cdef int keep_rest(self, const char *data, Py_ssize_t size) except -1:
+        """Hold what was not delivered: before all that is held already, which came later."""
+        if size > 0:
+            rest = PyBytes_FromStringAndSize(data, size)
+            self.held = [rest] if self.held is None else [rest, *self.held]
+        return 0 if self.paused else self.queue_delivery()
 
     cdef int deliver_bytes(self, object data) except -1:
         entered = self.enter_context()
@@ -127,6 +137,7 @@ cdef class ReadingSide(Connection):
             # The protocol may resize its buffer, which a view that is held forbids.
             target = None
             failed = "buffer_updated"
+            self.taken = taken
             self.protocol.buffer_updated(taken)
             return taken
         except (SystemExit, KeyboardInterrupt):
@@ -139,13 +150,15 @@ cdef class ReadingSide(Connection):
 
     cdef int deliver_held(self) except -1:
         """What came while reading was paused, unless it is paused again."""
-        cdef list held
         while self.held and not self.paused and not self.closing:
             data = self.held.pop(0)
-            held = self.held
-            if not held:
+            if not self.held:
                 self.held = None
-            self.deliver(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            try:
+                self.deliver(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            except BaseException:
+                self.queue_delivery()
+                raise
         if self.held is None and not self.paused and not self.closing:
             if self.end_held:
                 self.end_held = False

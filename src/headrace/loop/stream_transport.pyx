@@ -26,14 +26,15 @@ cdef StreamTransport make_transport(
     """A transport for the connected descriptor *fd*; connection_made() comes in the next turn."""
     cdef StreamTransport transport = StreamTransport.__new__(StreamTransport)
     transport.loop = loop
-    transport.fd = fd
     transport.sock = sock
     transport.base_context = context
     transport.server = server
     transport.set_protocol(protocol)
-    transport.remember_peer()
     if server is not None:
         loop._attach_to_server(server, transport)
+    # Last: until here the descriptor is the caller's to close if something is raised.
+    transport.fd = fd
+    transport.remember_peer()
     loop.transports.set(fd, transport)
     ready_push(loop.ready, transport, STEP_BEGIN, 0)
     return transport
@@ -105,11 +106,17 @@ cdef class StreamTransport(WritingSide):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        return (self.receive is None or self.receive.state == STATE_IDLE) and (
-            self.send is None or self.send.state == STATE_IDLE
+        return (
+            self.loan is None
+            and (self.receive is None or self.receive.state == STATE_IDLE)
+            and (self.send is None or self.send.state == STATE_IDLE)
         )
 
     cdef int let_go(self) except -1:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_exception(
+                self.error or ConnectionAbortedError("the connection was closed")
+            )
         self.chunks = None
         self.held = None
         if self.receive is not None:

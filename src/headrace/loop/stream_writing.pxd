@@ -22,6 +22,7 @@ cdef class WritingSide(ReadingSide):
     cdef int append(self, bytes data) except -1
     cdef int make_dirty(self) except -1
     cdef int load(self) except -1
+    cdef int make_send(self) except -1
     cdef int pump(self) except -1
     cdef int sent(self, int result) except -1
     cdef int drained(self) except -1

@@ -93,6 +93,8 @@ cdef class WritingSide(ReadingSide):
     cdef int make_dirty(self) except -1:
         if self.dirty:
             return 0
+        if self.loop._closed:
+            raise RuntimeError("Event loop is closed")
         if self.loop._thread_id is None:
             # The loop is not running, and perhaps never will again.
             self.pump()
@@ -126,12 +128,16 @@ cdef class WritingSide(ReadingSide):
         self.send.length = PyBytes_GET_SIZE(data)
         return 1
 
+    cdef int make_send(self) except -1:
+        self.send = StreamSend(self.fd)
+        self.send.owned = True
+        self.send.side = self
+        return 0
+
     cdef int pump(self) except -1:
         """Send until nothing is left or the kernel has to be waited for."""
         if self.send is None:
-            self.send = StreamSend(self.fd)
-            self.send.owned = True
-            self.send.side = self
+            self.make_send()
         while not self.lost and self.send.state == STATE_IDLE:
             if not self.load():
                 return self.drained()
@@ -230,6 +236,13 @@ cdef class WritingSide(ReadingSide):
         self.empty_waiter = None
 
     # Ending.
+
+    cdef int send_what_can_be(self) except -1:
+        if self.dirty and self.send is None:
+            self.make_send()
+        if self.dirty and self.send.state == STATE_IDLE and self.load():
+            self.send.perform(&self.loop.counts.counters)
+        return 0
 
     cdef int drop_output(self) except -1:
         self.chunks = None

@@ -3,6 +3,9 @@
 from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.handle cimport Handle, make_handle
 from headrace.core.operation cimport READABLE, STATE_IDLE, WRITABLE, PollOperation
+from headrace.kernel.errno cimport ECANCELED, errno
+from headrace.kernel.errors cimport os_error
+from headrace.kernel.unistd cimport F_GETFD, fcntl
 from headrace.loop.engine cimport LoopCore
 
 
@@ -12,7 +15,15 @@ cdef class Watcher(PollOperation):
     cdef Handle handle
 
     cdef int completed(self, int result, unsigned int flags) except -1:
-        if result < 0 or self.handle is None:
+        if self.handle is None:
+            return 0
+        if result < 0:
+            if result != -ECANCELED:
+                self.handle.loop.call_exception_handler({
+                    "message": f"Cannot watch descriptor {self.fd}",
+                    "exception": os_error(-result),
+                    "handle": self.handle,
+                })
             return 0
         return self.handle.run(0, 0)
 
@@ -60,6 +71,9 @@ cdef class Watchers(LoopCore):
             watcher.handle.cancel()
             watcher.handle = handle
             return handle
+        if fcntl(fd, F_GETFD) < 0:
+            # Before any table grows to fit a number that is nothing.
+            raise os_error(errno)
         watcher = Watcher(fd, events, True)
         watcher.handle = handle
         self._model.start(watcher)
@@ -77,6 +91,11 @@ cdef class Watchers(LoopCore):
         watcher.handle = None
         self._model.stop(watcher)
         return True
+
+    def _close_core(self):
+        LoopCore._close_core(self)
+        self.readers.clear()
+        self.writers.clear()
 
     def _check_no_transport(self, fileobj):
         self.check_no_transport(descriptor_of(fileobj))

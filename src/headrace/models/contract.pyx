@@ -52,6 +52,8 @@ cdef class ComposedStep(Runnable):
         operation.queued = False
         if operation.state == STATE_CANCELLING or not self.model.is_open:
             return operation.run(-ECANCELED, 0)
+        if operation.is_orphaned():
+            return operation.run(operation.result, 0)
         if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
             try:
                 if self.model.submit(operation) == PENDING:
@@ -71,7 +73,14 @@ cdef class Model:
     waits = ""
     copies = ""
     system_calls = ()
-    capabilities = {}
+    capabilities = {
+        "edge_triggered": False,
+        "cancels_at_once": False,
+        "multishot": False,
+        "batches": False,
+        "regular_files": False,
+        "descriptor_max": None,
+    }
     has_own_clock = False
 
     def __cinit__(self, *arguments, **keywords):

@@ -17,7 +17,7 @@ from headrace.core.operation cimport READABLE, WRITABLE
 from headrace.core.statistics cimport CALL_EPOLL_CREATE1, CALL_EPOLL_CTL, CALL_EPOLL_WAIT
 from headrace.kernel.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP, EPOLLIN,
-    EPOLLOUT, EPOLLRDHUP, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
+    EPOLLOUT, EPOLLPRI, EPOLLRDHUP, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from headrace.kernel.errors cimport raise_os_error
 from headrace.kernel cimport unistd
@@ -106,7 +106,7 @@ cdef class EpollReadiness(Readiness):
                 (READABLE if events & EPOLLIN else 0)
                 | (WRITABLE if events & EPOLLOUT else 0)
                 | (HANGUP if events & (EPOLLERR | EPOLLHUP) else 0)
-                | (ENDING if events & EPOLLRDHUP else 0),
+                | (ENDING if events & (EPOLLRDHUP | EPOLLPRI) else 0),
             )
         return 0
 

@@ -56,6 +56,7 @@ cdef class Reactor(Model):
     cdef int descriptor_max
 
     cdef Registration registration_of(self, int fd)
+    cdef int renew_if_orphaned(self, Registration registration) except -1
     cdef int watch(self, Registration registration) except -1
     cdef int unwatch(self, Registration registration) except -1
     cdef int stop_watching(self, Registration registration) except -1

@@ -14,7 +14,7 @@ or write means drained).  One exception, which loses the end of the stream if mi
 FIN that arrive together are one edge, so after a hang-up a short read is not the end.
 """
 
-from headrace.kernel.errno cimport EMFILE
+from headrace.kernel.errno cimport EBADF, EMFILE
 
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.descriptor_table cimport DescriptorTable
@@ -24,6 +24,7 @@ from headrace.core.operation cimport (
 )
 from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
 from headrace.core.statistics cimport KIND_ACCEPT, KIND_POLL, Counters
+from headrace.kernel cimport socket as socket_h
 from headrace.kernel.fork cimport fork_generation
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 
@@ -250,6 +251,10 @@ cdef class Registration(Runnable):
             operation = self.reader if side == READABLE else self.writer
             if operation is None:
                 return 0
+            if operation.is_orphaned():
+                self.take_out(operation)
+                operation.run(operation.result, 0)
+                continue
             outcome = operation.perform(&self.reactor.statistics.counters)
             if outcome == OUTCOME_NOT_DONE:
                 self.maybe_ready &= ~side
@@ -277,7 +282,7 @@ cdef class Reactor(Model):
         self.pool = BufferPool(BUFFER_COUNT, BUFFER_SIZE)
         self.edge_triggered = readiness.edge_triggered
         self.certain = readiness.certain
-        limit = readiness.capabilities["descriptor_max"]
+        limit = readiness.capabilities.get("descriptor_max")
         self.descriptor_max = -1 if limit is None else limit
 
     @property
@@ -311,11 +316,13 @@ cdef class Reactor(Model):
     cpdef int submit(self, Operation operation) except -1:
         cdef Registration registration = self.registration_of(operation.fd)
         cdef int side = READABLE if operation.events & READABLE else WRITABLE
-        cdef bint first = (registration.reader if side == READABLE else registration.writer) is None
-        cdef bint known_busy = (
+        cdef bint first, known_busy
+        cdef Outcome outcome
+        self.renew_if_orphaned(registration)
+        first = (registration.reader if side == READABLE else registration.writer) is None
+        known_busy = (
             self.edge_triggered and registration.watched and not registration.maybe_ready & side
         )
-        cdef Outcome outcome
         if operation.owned:
             registration.kept = True
         if operation.eager and first and not known_busy:
@@ -402,8 +409,24 @@ cdef class Reactor(Model):
         registration.fd = fd
         # A socket can be written to until it says otherwise; reading starts with a report.
         registration.maybe_ready = WRITABLE
+        if self.edge_triggered:
+            registration.hangup = is_unix_socket(fd)
         self.registrations.set(fd, registration)
         return registration
+
+    cdef int renew_if_orphaned(self, Registration registration) except -1:
+        """Was the descriptor closed behind our back, and its number given out again?
+
+        Then the kernel no longer watches it for us, and those who wait here wait for nothing.
+        """
+        cdef Operation reader = registration.reader
+        cdef Operation writer = registration.writer
+        if (reader is not None and reader.is_orphaned()) or (
+            writer is not None and writer.is_orphaned()
+        ):
+            registration.fail_all(EBADF)
+            self.stop_watching(registration)
+        return 0
 
     cdef int watch(self, Registration registration) except -1:
         """Tell the readiness model what is wanted of this descriptor now."""
@@ -441,3 +464,10 @@ cdef class Reactor(Model):
             if self.registrations.get(registration.fd) == <void *>registration:
                 self.registrations.remove(registration.fd)
         return 0
+
+
+cdef bint is_unix_socket(int fd) noexcept:
+    cdef int domain = 0
+    cdef socket_h.socklen_t size = sizeof(domain)
+    socket_h.getsockopt(fd, socket_h.SOL_SOCKET, socket_h.SO_DOMAIN, &domain, &size)
+    return domain == socket_h.AF_UNIX

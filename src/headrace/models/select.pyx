@@ -11,7 +11,7 @@ Decision.  Two master sets are kept up to date and copied for each call; the ans
 up to the largest descriptor, and no further than the count that select returned.
 """
 
-from headrace.kernel.errno cimport EINTR, errno
+from headrace.kernel.errno cimport EBADF, EINTR, errno
 from libc.string cimport memcpy
 
 from headrace.core.operation cimport READABLE, WRITABLE
@@ -21,7 +21,8 @@ from headrace.kernel.select cimport (
     FD_CLR, FD_ISSET, FD_SET, FD_SETSIZE, FD_ZERO, fd_set, pselect,
 )
 from headrace.kernel.time cimport timespec, timespec_from_seconds
-from headrace.models.reactor cimport Readiness
+from headrace.kernel.unistd cimport F_GETFD, fcntl
+from headrace.models.reactor cimport HANGUP, Readiness
 
 
 cdef class SelectReadiness(Readiness):
@@ -85,10 +86,23 @@ cdef class SelectReadiness(Readiness):
                     self.descriptor_highest + 1, &readable, &writable, NULL, limit, NULL
                 )
         if count < 0:
-            if errno != EINTR:
+            if errno == EBADF:
+                self.report_closed()
+            elif errno != EINTR:
                 raise_os_error(errno, "select")
             return
         self.report_set(&readable, &writable, count)
+
+    cdef int report_closed(self) except -1:
+        """select says that a descriptor is closed, not which: find it, or nobody is served."""
+        cdef int fd
+        for fd in range(self.descriptor_highest + 1):
+            if FD_ISSET(fd, &self.readable) or FD_ISSET(fd, &self.writable):
+                if fcntl(fd, F_GETFD) < 0:
+                    FD_CLR(fd, &self.readable)
+                    FD_CLR(fd, &self.writable)
+                    self.report(fd, HANGUP)
+        return 0
 
     cdef int report_set(self, fd_set *readable, fd_set *writable, int count) except -1:
         cdef int fd, events

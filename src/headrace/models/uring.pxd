@@ -24,11 +24,15 @@ cdef class Uring(Model):
     cdef int drop_ring(self) except -1
     cdef int cancel_elsewhere(self, Operation operation) except -1
     cdef int move_to_new_ring(self, bint forked) except -1
+    cdef int drop_everything(self) except -1
     cdef int cancel_everything(self) except -1
+    cdef int cancel_and_harvest(self) except -1
+    cdef bint is_kernel_busy(self) except -1
     cdef io_uring_sqe *next_sqe(self) except NULL
     cdef int prepare(self, Operation operation) except -1
     cdef int prepare_cancel(self, Operation operation) except -1
     cdef int prepare_again(self) except -1
+    cdef int prepare_or_end(self, Operation operation) except -1
     cdef int enter(self, double timeout_s) except -1
     cdef int harvest(self) except -1
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1

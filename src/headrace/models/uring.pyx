@@ -18,7 +18,8 @@ What the obvious does wrong, and what is done here:
   with the loop (a failure shows then, when there is still a choice), enabled by the thread that
   runs the loop first, and made anew when another thread takes over, with everything in flight
   handed over again.  That loses nothing: without MSG_WAITALL a request that has not completed has
-  taken and sent nothing.
+  taken and sent nothing, and with DEFER_TASKRUN none completes but in its thread's enter.
+  Without it, everything is cancelled and its answers taken before the old ring goes.
 * A receive that is cancelled may have taken data already.  The transport keeps that data; a
   caller of sock_recv() could not.  Operations whose data would be lost are `composed`: the
   kernel waits (POLL_ADD), then the loop thread performs.
@@ -52,7 +53,7 @@ from headrace.kernel cimport uring as h
 from headrace.kernel.fork cimport fork_generation
 from headrace.kernel.poll cimport POLLIN, POLLOUT
 from headrace.kernel.socket cimport MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK
-from headrace.kernel.unistd cimport pthread_self
+from headrace.kernel.thread cimport thread_token
 from headrace.kernel.time cimport monotonic_seconds
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 from headrace.models.ring_buffers cimport BUFFER_GROUP, RingBuffers
@@ -69,6 +70,7 @@ cdef enum:
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef size_t DIRECT_SEND_MIN = 64 * 1024
 cdef double CLOSE_WAIT_S = 0.25
+cdef tuple RING_KINDS = (KIND_ACCEPT, KIND_POLL, KIND_RECEIVE, KIND_SEND)
 
 
 cdef class Uring(Model):
@@ -133,8 +135,8 @@ cdef class Uring(Model):
 
     cpdef bind(self):
         cdef bint forked = self.generation != fork_generation()
-        cdef bint same_thread = self.owner_thread == <unsigned long>pthread_self()
-        if forked or (self.is_enabled and not same_thread):
+        cdef bint same_thread = self.owner_thread == thread_token()
+        if forked or not self.has_ring or (self.is_enabled and not same_thread):
             self.move_to_new_ring(forked)
         if not self.is_enabled:
             self.enable()
@@ -173,6 +175,8 @@ cdef class Uring(Model):
                 "make a new one in the child"
             )
         self.prepare_again()
+        if self.ready.count:
+            timeout_s = 0  # operations have ended without the kernel's help
         self.enter(timeout_s)
         self.harvest()
 
@@ -181,12 +185,20 @@ cdef class Uring(Model):
             self.enter(0)
 
     cpdef close(self):
-        cdef Operation operation
         if not self.is_open:
             return
         self.is_open = False
-        if self.is_usable() and self.in_flight.count:
-            self.cancel_everything()
+        try:
+            if self.is_usable() and self.in_flight.count:
+                self.cancel_everything()
+            elif self.has_ring and self.generation == fork_generation():
+                # What is there already must be given back: descriptors, buffers.
+                self.harvest()
+        finally:
+            self.drop_everything()
+
+    cdef int drop_everything(self) except -1:
+        cdef Operation operation
         self.drop_ring()
         self.again.clear()
         self.cancel_again.clear()
@@ -194,6 +206,7 @@ cdef class Uring(Model):
             operation = <Operation>entry
             if not operation.queued:
                 operation.retire()
+        return 0
 
     # The ring's life.
 
@@ -205,7 +218,7 @@ cdef class Uring(Model):
         return (
             self.is_enabled
             and self.generation == fork_generation()
-            and self.owner_thread == <unsigned long>pthread_self()
+            and self.owner_thread == thread_token()
         )
 
     cdef int make_ring(self) except -1:
@@ -221,7 +234,7 @@ cdef class Uring(Model):
         self.is_enabled = False
         if not self.ring.features & h.IORING_FEAT_EXT_ARG:
             self.drop_ring()
-            raise OSError(ENOSYS, "io_uring is too old here (no EXT_ARG): Linux 5.19 is needed")
+            raise OSError(ENOSYS, "the kernel's is too old")
         error = self.buffers.register(&self.ring)
         self.count_call(CALL_IO_URING_REGISTER)
         if error:
@@ -259,7 +272,7 @@ cdef class Uring(Model):
         error = -h.io_uring_enable_rings(&self.ring)
         if error:
             raise OSError(error, f"io_uring_register: enable: {os.strerror(error)}")
-        self.owner_thread = <unsigned long>pthread_self()
+        self.owner_thread = thread_token()
         self.is_enabled = True
         return 0
 
@@ -273,7 +286,10 @@ cdef class Uring(Model):
     cdef int move_to_new_ring(self, bint forked) except -1:
         """Another thread or process runs the loop now: take everything along to a new ring."""
         cdef Operation operation
-        if not forked:
+        if self.has_ring and not forked:
+            if not self.ring.flags & h.IORING_SETUP_DEFER_TASKRUN:
+                # The other thread may complete requests as long as there are any.
+                self.cancel_and_harvest()
             # Reading completions needs no system call; in a forked child it would steal them
             # from the parent, with whom the ring's memory is shared.
             self.harvest()
@@ -294,24 +310,33 @@ cdef class Uring(Model):
 
     cdef int cancel_everything(self) except -1:
         """Before the ring goes: no operation may keep writing into memory that we free."""
-        cdef double deadline = monotonic_seconds() + CLOSE_WAIT_S
-        cdef h.io_uring_sqe *sqe = self.next_sqe()
-        h.io_uring_prep_cancel64(
-            sqe, 0, h.IORING_ASYNC_CANCEL_ANY | h.IORING_ASYNC_CANCEL_ALL
-        )
-        h.io_uring_sqe_set_data64(sqe, 0)
         for entry in self.again:
             self.finish(<Operation>entry, -ECANCELED)
         self.again.clear()
         for entry in self.in_flight:
             if (<Operation>entry).state == STATE_IN_FLIGHT:
                 (<Operation>entry).state = STATE_CANCELLING
-        while any([not (<Operation>entry).queued for entry in self.in_flight]):
-            if monotonic_seconds() > deadline:
-                break
+        return self.cancel_and_harvest()
+
+    cdef int cancel_and_harvest(self) except -1:
+        """Cancel all that the kernel holds, and take its answers, for a bounded time."""
+        cdef double deadline = monotonic_seconds() + CLOSE_WAIT_S
+        cdef h.io_uring_sqe *sqe = self.next_sqe()
+        h.io_uring_prep_cancel64(
+            sqe, 0, h.IORING_ASYNC_CANCEL_ANY | h.IORING_ASYNC_CANCEL_ALL
+        )
+        h.io_uring_sqe_set_data64(sqe, 0)
+        while self.is_kernel_busy() and monotonic_seconds() < deadline:
             self.enter(0.01)
             self.harvest()
         return 0
+
+    cdef bint is_kernel_busy(self) except -1:
+        """Does the kernel hold an operation that has neither ended nor come back?"""
+        back = set(self.again)
+        return any([
+            not (<Operation>entry).queued and entry not in back for entry in self.in_flight
+        ])
 
     # Submission.
 
@@ -327,7 +352,11 @@ cdef class Uring(Model):
 
     cdef int prepare(self, Operation operation) except -1:
         """Fill a submission entry; the kernel sees it at the next enter."""
-        cdef h.io_uring_sqe *sqe = self.next_sqe()
+        cdef h.io_uring_sqe *sqe
+        if not operation.composed and operation.kind not in RING_KINDS:
+            # Before an entry is taken: one that is not filled would be submitted as it was.
+            raise ValueError(f"uring does not know how to do {operation!r}")
+        sqe = self.next_sqe()
         if operation.composed or operation.kind == KIND_POLL:
             h.io_uring_prep_poll_add(
                 sqe, operation.fd,
@@ -350,8 +379,6 @@ cdef class Uring(Model):
             h.io_uring_prep_multishot_accept(
                 sqe, operation.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC
             )
-        else:
-            raise ValueError(f"uring does not know how to do {operation!r}")
         h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
         return 0
 
@@ -375,12 +402,20 @@ cdef class Uring(Model):
             return 0
         operations = self.again
         self.again = []
-        for entry in operations:
-            if (<Operation>entry).state == STATE_IN_FLIGHT:
-                self.prepare(<Operation>entry)
-            else:
-                self.finish(<Operation>entry, -ECANCELED)
+        operations.reverse()
+        try:
+            while operations:
+                self.prepare_or_end(<Operation>operations[-1])
+                operations.pop()
+        finally:
+            # Whatever went wrong, nobody is forgotten.
+            self.again.extend(operations)
         return 0
+
+    cdef int prepare_or_end(self, Operation operation) except -1:
+        if operation.state == STATE_IN_FLIGHT:
+            return self.prepare(operation)
+        return self.finish(operation, -ECANCELED)
 
     cdef int enter(self, double timeout_s) except -1:
         """One io_uring_enter(2): hand over, and wait if there is reason to."""
@@ -412,15 +447,25 @@ cdef class Uring(Model):
 
     cdef int harvest(self) except -1:
         cdef h.io_uring_cqe *entries[512]
-        cdef unsigned int index, count
-        cdef void *pointer
+        cdef unsigned int count, taken
+        cdef h.io_uring_cqe *entry
+        if self.statistics is not None:
+            if self.ring.sq.kflags[0] & h.IORING_SQ_CQ_OVERFLOW:
+                self.statistics.counters.completion_overflows += 1
         while True:
             count = h.io_uring_peek_batch_cqe(&self.ring, entries, 512)
-            for index in range(count):
-                pointer = <void *><size_t>entries[index].user_data
-                if pointer != NULL:
-                    self.take(<Operation>pointer, entries[index].res, entries[index].flags)
-            h.io_uring_cq_advance(&self.ring, count)
+            taken = 0
+            try:
+                while taken < count:
+                    entry = entries[taken]
+                    taken += 1
+                    if entry.user_data != 0:
+                        self.take(
+                            <Operation><void *><size_t>entry.user_data, entry.res, entry.flags
+                        )
+            finally:
+                # An entry that was taken must not be taken again, even if that failed.
+                h.io_uring_cq_advance(&self.ring, taken)
             if count < 512:
                 return 0
 
@@ -492,6 +537,8 @@ cdef int ready_events(Operation operation, int revents) noexcept:
 def unavailable_reason(error):
     """Why there is no ring, in a line that says where to look."""
     reason = f"io_uring: {error.strerror}"
+    if error.errno == EINVAL or "too old" in reason:
+        return f"{reason} (Linux 5.19 is needed)"
     if error.errno in (EPERM, EACCES):
         return f"{reason} ({permission_hint()})"
     if error.errno == ENOSYS:

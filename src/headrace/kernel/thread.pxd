@@ -1,0 +1,1 @@
+cdef unsigned long thread_token() noexcept

@@ -1,0 +1,1 @@
+"""Which thread is this?  For native modules."""
