@@ -57,7 +57,6 @@ class AcceptOperation(Operation):
     def __init__(
         self, fd: int, multishot: bool = True, on_complete: Callable[..., object] | None = None
     ) -> None: ...
-
     @property
     def peer(self) -> Any:
         """After a single accept: the peer's address, in the socket module's form."""

@@ -282,7 +282,7 @@ cdef class ReceiveIntoOperation(Operation):
         self.composed = True
         self.on_complete = on_complete
         if memoryview(target).readonly:
-            raise TypeError(f"a writable bytes-like object is needed, not {type(target).__name__!r}")
+            raise TypeError(f"not a writable bytes-like object: {type(target).__name__!r}")
         view = memoryview(target).cast("B")
         self.target = view
         self.memory = <char *>&view[0] if view.shape[0] else NULL
