@@ -1,0 +1,177 @@
+"""The sock_* methods at their edges: sockets that end, numbers that come back, no bytes at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+
+import pytest
+
+LARGE = b"SECRET--" * 1_000_000
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        near = socket.create_connection(listening.getsockname())
+        far, _ = listening.accept()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far
+
+
+def socket_pair_at(number: int) -> tuple[socket.socket, socket.socket]:
+    """A pair whose first socket has the descriptor *number*, which is free."""
+    near, far = socket_pair()
+    if far.fileno() == number:
+        return far, near
+    if near.fileno() != number:
+        os.dup2(near.fileno(), number, inheritable=False)
+        near.close()
+        near = socket.socket(fileno=number)
+        near.setblocking(False)
+    return near, far
+
+
+def receive_all_nowait(sock: socket.socket) -> bytes:
+    received = []
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        while data := sock.recv(1 << 20):
+            received.append(data)
+    return b"".join(received)
+
+
+async def check_ends_without_success(task: asyncio.Task) -> None:
+    """It fails, or it waits until its caller no longer wants it."""
+    await turns()
+    task.cancel()
+    with pytest.raises((OSError, asyncio.CancelledError)):
+        await task
+
+
+def test_sock_sendall_on_a_socket_closed_meanwhile_sends_nothing_to_its_successor(
+    headrace_loop, headrace_run
+):
+    async def main():
+        closed, peer = socket_pair()
+        sending = headrace_loop.create_task(headrace_loop.sock_sendall(closed, LARGE))
+        await turns()
+        number = closed.fileno()
+        closed.close()
+        near, far = socket_pair_at(number)
+        receiving = headrace_loop.create_task(headrace_loop.sock_recv(near, 100))
+        for _ in range(20):
+            receive_all_nowait(peer)
+            await turns()
+        assert receive_all_nowait(far) == b""
+        far.send(b"hello")
+        assert await receiving == b"hello"
+        await headrace_loop.sock_sendall(near, b"hello too")
+        assert receive_all_nowait(far) == b"hello too"
+        await check_ends_without_success(sending)
+        for sock in (near, far, peer):
+            sock.close()
+
+    headrace_run(main())
+
+
+@pytest.mark.parametrize("method", ["sock_recv", "sock_recv_into"])
+def test_sock_recv_on_a_socket_closed_meanwhile_takes_nothing_from_its_successor(
+    headrace_loop, headrace_run, method
+):
+    async def main():
+        closed, peer = socket_pair()
+        argument = 100 if method == "sock_recv" else bytearray(100)
+        waiting = headrace_loop.create_task(getattr(headrace_loop, method)(closed, argument))
+        await turns()
+        number = closed.fileno()
+        closed.close()
+        near, far = socket_pair_at(number)
+        peer.send(b"too late") if method == "sock_recv" else peer.close()
+        far.send(b"hello")
+        await turns()
+        assert await headrace_loop.sock_recv(near, 100) == b"hello"
+        receiving = headrace_loop.create_task(headrace_loop.sock_recv(near, 100))
+        await turns()
+        far.send(b"again")
+        assert await receiving == b"again"
+        await check_ends_without_success(waiting)
+        for sock in (near, far, peer):
+            sock.close()
+
+    headrace_run(main())
+
+
+def test_sock_accept_of_a_peer_that_has_reset_answers_its_address(run, loop, reset):
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            peer = socket.create_connection(listening.getsockname())
+            expected = peer.getsockname()
+            reset(peer)
+            connection, address = await loop.sock_accept(listening)
+            assert address == expected
+            connection.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "waiting"])
+def test_sock_accept_answers_the_path_of_a_unix_peer(run, loop, tmp_path, waits):
+    async def main():
+        path = str(tmp_path / "listening")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path)
+            listening.listen()
+            listening.setblocking(False)
+            for name in ("", str(tmp_path / "peer")):
+                with socket.socket(socket.AF_UNIX) as peer:
+                    if name:
+                        peer.bind(name)
+                    accepting = loop.create_task(loop.sock_accept(listening))
+                    if waits:
+                        await turns()
+                    peer.connect(path)
+                    connection, address = await accepting
+                    assert address == name
+                    connection.close()
+
+    run(main())
+
+
+def test_sock_recv_of_no_bytes_answers_at_once(run, loop):
+    async def main():
+        near, far = tcp_pair()
+        with near, far:
+            assert await loop.sock_recv(near, 0) == b""
+            assert await loop.sock_recv_into(near, bytearray()) == 0
+            far.send(b"hello")
+            assert await loop.sock_recv(near, 100) == b"hello"
+
+    run(main())
+
+
+def test_sock_recv_into_what_cannot_be_written_is_a_type_error(run, loop):
+    async def main():
+        near, far = tcp_pair()
+        with near, far:
+            for buffer in (bytes(4), memoryview(bytes(4)), "text"):
+                with pytest.raises(TypeError):
+                    await loop.sock_recv_into(near, buffer)
+            far.send(b"hello")
+            assert await loop.sock_recv(near, 100) == b"hello"
+
+    run(main())
