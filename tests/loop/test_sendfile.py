@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 
 import pytest
@@ -217,3 +218,103 @@ def test_sendfile_that_is_cancelled_leaves_a_usable_loop(run, bystander, file):
             await reader.ended
 
     run(main())
+
+
+async def under_way(file):
+    """A sendfile that waits for its peer: the sending task, its transport, and the reader."""
+    loop = asyncio.get_running_loop()
+    transport, reader = await connected()
+    file.truncate(1 << 30)
+    sending = loop.create_task(loop.sendfile(transport, file))
+    await reader.some.wait()
+    (await reader.made).pause_reading()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return sending, transport, reader
+
+
+def receive_nowait(sock):
+    try:
+        return sock.recv(1000)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize("how", ["abort", "close"])
+def test_sendfile_on_a_transport_that_is_closed_meanwhile_fails(
+    headrace_run, headrace_loop, bystander, file, how
+):
+    async def main():
+        async with bystander():
+            sending, transport, reader = await under_way(file)
+            getattr(transport, how)()
+            with pytest.raises(ConnectionError):
+                await sending
+            (await reader.made).resume_reading()
+            await reader.ended
+            assert len(reader.received) < 1 << 30
+
+    headrace_run(main())
+
+
+@pytest.mark.parametrize("how", ["abort", "close"])
+def test_sendfile_on_a_transport_that_is_closed_meanwhile_sends_nothing_to_its_successor(
+    headrace_run, headrace_loop, file, how
+):
+    """The next connection has the same number, and its peer is nobody's business but its own."""
+
+    async def main():
+        sending, transport, reader = await under_way(file)
+        number = transport.get_extra_info("socket").fileno()
+        getattr(transport, how)()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        near, far = socket.socketpair()
+        taken = None
+        if number not in (near.fileno(), far.fileno()):
+            taken = os.dup2(near.fileno(), number, inheritable=False)
+        elif number == far.fileno():
+            near, far = far, near
+        far.setblocking(False)
+        (await reader.made).resume_reading()
+        await reader.ended
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert receive_nowait(far) == b""
+        with pytest.raises(ConnectionError):
+            await sending
+        if taken is not None:
+            os.close(taken)
+        near.close()
+        far.close()
+
+    headrace_run(main())
+
+
+@pytest.mark.parametrize("wrap", [lambda file: file, Opaque], ids=["native", "copied"])
+def test_sendfile_that_waits_for_earlier_data_fails_when_the_peer_resets(
+    headrace_run, headrace_loop, bystander, reset, file, wrap
+):
+    async def main():
+        loop = headrace_loop
+        async with bystander():
+            lost = loop.create_future()
+
+            class Sender(asyncio.Protocol):
+                def connection_lost(self, error):
+                    lost.set_result(error)
+
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                transport, _ = await loop.create_connection(Sender, *listening.getsockname())
+                peer, _ = listening.accept()
+            transport.write(bytes(50_000_000))
+            sending = loop.create_task(loop.sendfile(transport, wrap(file)))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert transport.get_write_buffer_size() > 0
+            reset(peer)
+            with pytest.raises(ConnectionError):
+                await sending
+            await lost
+
+    headrace_run(main())
