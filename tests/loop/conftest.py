@@ -68,6 +68,12 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop() if name == ORACLE else headrace.new_event_loop(name)
 
 
+@pytest.fixture
+def make_loop(loop_name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Make a loop whose end is the test's own affair."""
+    return lambda: new_loop(loop_name)
+
+
 def open_descriptors() -> dict[int, str]:
     found = {}
     for entry in os.listdir("/proc/self/fd"):

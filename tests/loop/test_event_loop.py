@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import warnings
+import weakref
 
 import pytest
 
@@ -475,3 +476,80 @@ def test_statistics_count_what_the_loop_did(headrace_run, headrace_loop, bystand
     assert after["operations"]["receive"] >= 2
     assert after["operations"]["send"] >= 2
     assert sum(after["system_calls"].values()) > 0
+
+
+@pytest.mark.parametrize("method", ["call_later", "call_at"])
+def test_timer_at_no_number_is_refused_and_the_others_go_on(headrace_run, headrace_loop, method):
+    """NaN is neither before nor after anything: it would stand in every other timer's way."""
+
+    async def main():
+        fired = []
+        for delay in (0.003, 0.001, 0.002):
+            headrace_loop.call_later(delay, fired.append, delay)
+            with pytest.raises(ValueError, match="NaN"):
+                getattr(headrace_loop, method)(float("nan"), pytest.fail, "not a time")
+        while len(fired) < 3:
+            await asyncio.sleep(0.001)
+        assert fired == [0.001, 0.002, 0.003]
+
+    headrace_run(main())
+
+
+def test_callback_in_what_is_no_context_is_reported_and_the_loop_goes_on(run, loop, complaints):
+    async def main():
+        loop.call_soon(pytest.fail, "ran without a context", context=42)
+        ran = loop.create_future()
+        loop.call_soon(ran.set_result, "ran")
+        assert await ran == "ran"
+
+    run(main())
+    (complaint,) = complaints
+    assert isinstance(complaint["exception"], (TypeError, AttributeError))
+    complaints.clear()
+
+
+def test_closed_loop_that_had_watchers_left_is_freed(make_loop):
+    near, far = socket.socketpair()
+    with near, far:
+        loop = make_loop()
+        loop.add_reader(near, loop.stop)
+        loop.add_writer(near, loop.stop)
+        loop.close()
+        freed = weakref.ref(loop)
+        del loop
+        gc.collect()
+        assert freed() is None
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_transport_that_ends_after_its_loop_says_so_and_is_closed(run, loop, how):
+    near, far = socket.socketpair()
+    with far, warnings_caught():
+        transport, _ = run(loop.create_unix_connection(asyncio.Protocol, sock=near))
+        loop.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            getattr(transport, how)()
+        del transport, near
+        gc.collect()
+        far.setblocking(False)
+        assert far.recv(100) == b""
+
+
+def test_loop_that_a_callback_ends_has_sent_what_was_written(run, loop):
+    near, far = socket.socketpair()
+
+    def write_and_exit(transport):
+        transport.write(b"bye")
+        raise SystemExit("meant")
+
+    with far, warnings_caught():
+        transport, _ = run(loop.create_unix_connection(asyncio.Protocol, sock=near))
+        loop.call_soon(write_and_exit, transport)
+        with pytest.raises(SystemExit, match="meant"):
+            loop.run_forever()
+        loop.close()
+        far.setblocking(False)
+        assert far.recv(100) == b"bye"
+        with contextlib.suppress(RuntimeError):
+            transport.abort()
+        del transport, near
