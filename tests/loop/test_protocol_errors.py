@@ -380,3 +380,71 @@ def receive_nowait(sock: socket.socket) -> bytes:
         return sock.recv(1 << 20)
     except BlockingIOError:
         return b""
+
+
+class Interrupted(asyncio.Protocol):
+    """Interrupted at the first data, as by Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self.calls = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received.append(data)
+        self.calls += 1
+        if self.calls == 1:
+            raise KeyboardInterrupt("first data")
+
+
+class InterruptedBuffered(asyncio.BufferedProtocol):
+    """The same, and what arrives fills its buffer several times."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(4)
+        self.received: list[bytes] = []
+        self.calls = 0
+
+    def get_buffer(self, size_hint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, size: int) -> None:
+        self.received.append(bytes(self.buffer[:size]))
+        self.calls += 1
+        if self.calls == 1:
+            raise KeyboardInterrupt("first data")
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["flowing", "held back"])
+@pytest.mark.parametrize("factory", [Interrupted, InterruptedBuffered])
+def test_interrupt_in_a_receiving_callback_loses_no_byte_behind_it(loop, run, factory, held):
+    message = bytes(range(100))
+    near, far = socket.socketpair()
+
+    async def interrupt():
+        if held:
+            far.send(message[:50])
+            transport.pause_reading()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            far.send(message[50:])
+            for _ in range(10):
+                await asyncio.sleep(0)
+            transport.resume_reading()
+        else:
+            far.send(message)
+        await loop.create_future()
+
+    async def receive_the_rest():
+        far.send(b"more")
+        while b"".join(protocol.received)[-4:] != b"more":
+            await asyncio.sleep(0)
+        assert b"".join(protocol.received) == message + b"more"
+        transport.close()
+
+    with far:
+        transport, protocol = run(loop.create_unix_connection(factory, sock=near))
+        interrupting = loop.create_task(interrupt())
+        with pytest.raises(KeyboardInterrupt, match="first data"):
+            loop.run_until_complete(interrupting)
+        interrupting.cancel()
+        run(receive_the_rest())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
 import sys
+import warnings
 
 import pytest
 
@@ -363,5 +365,96 @@ def test_handshake_that_takes_too_long_is_ended(run, loop, client_tls):
                     server_hostname="localhost",
                     ssl_handshake_timeout=0.05,
                 )
+
+    run(main())
+
+
+def test_server_closed_by_its_own_factory_closes_the_connection_once(
+    headrace_run, headrace_loop, complaints
+):
+    """The number may be another's by the time of a second close(2)."""
+    loop = headrace_loop
+    sentinels = []
+
+    def complain(_, context):
+        complaints.append(type(context["exception"]))
+        sentinels.append(os.open("/dev/null", os.O_RDONLY))
+
+    loop.set_exception_handler(complain)
+
+    async def main():
+        def factory():
+            server.close()
+            return asyncio.Protocol()
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with socket.socket() as peer:
+                peer.setblocking(False)
+                await loop.sock_connect(peer, server.sockets[0].getsockname())
+                assert await loop.sock_recv(peer, 100) == b""
+            gc.collect()
+        assert caught == []
+
+    headrace_run(main())
+    assert complaints == [AssertionError]
+    complaints.clear()
+    for fd in sentinels:
+        assert os.readlink(f"/proc/self/fd/{fd}") == "/dev/null"
+        os.close(fd)
+
+
+def test_abort_sends_what_the_kernel_takes_at_once(run, loop):
+    async def main():
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        with far:
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=near)
+            transport.write(b"bye")
+            transport.abort()
+            assert await loop.sock_recv(far, 100) == b"bye"
+            assert await loop.sock_recv(far, 100) == b""
+
+    run(main())
+
+
+def test_addresses_are_known_in_and_after_connection_lost(run, loop):
+    class Asking(asyncio.Protocol):
+        def __init__(self):
+            self.answers = []
+            self.lost = loop.create_future()
+
+        def ask(self):
+            get = self.transport.get_extra_info
+            self.answers.append((get("sockname"), get("peername")))
+
+        def connection_made(self, transport):
+            self.transport = transport
+            self.ask()
+
+        def connection_lost(self, error):
+            self.ask()
+            self.lost.set_result(None)
+
+    async def main():
+        accepted = loop.create_future()
+
+        def factory():
+            accepted.set_result(Asking())
+            return accepted.result()
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        transport, near = await loop.create_connection(Asking, *server.sockets[0].getsockname())
+        far = await accepted
+        transport.close()
+        for asking in (near, far):
+            await asking.lost
+            await asyncio.sleep(0)
+            asking.ask()
+            assert None not in asking.answers[0]
+            assert asking.answers == [asking.answers[0]] * 3
+        assert near.answers[0] == far.answers[0][::-1]
+        server.close()
 
     run(main())

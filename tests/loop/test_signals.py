@@ -203,3 +203,16 @@ def test_loop_in_another_thread_does_not_touch_the_wakeup_descriptor(model):
     thread.start()
     thread.join()
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_handler_removed_in_a_later_run_leaves_no_wakeup_descriptor(loop):
+    async def add():
+        loop.add_signal_handler(signal.SIGUSR1, print)
+
+    async def remove():
+        assert loop.remove_signal_handler(signal.SIGUSR1)
+
+    loop.run_until_complete(add())
+    loop.run_until_complete(remove())
+    loop.close()
+    assert signal.set_wakeup_fd(-1) == -1
