@@ -1,11 +1,15 @@
 """Loops that are made, run and closed in several threads, and loops across fork(2)."""
 
 import asyncio
+import contextlib
+import functools
+import gc
 import os
 import signal
 import socket
 import threading
 import traceback
+import warnings
 
 import pytest
 
@@ -341,3 +345,99 @@ def test_listener_made_before_the_fork_serves_in_both(unmanaged):
     in_child(lambda: unmanaged.run_until_complete(serve_one()))
     unmanaged.run_until_complete(serve_one())
     listener.close()
+
+
+def test_loop_runs_in_one_thread_after_another(unmanaged):
+    """A thread that has ended may leave its id to the next: they are still two threads."""
+    for _ in range(4):
+        in_thread(lambda: unmanaged.run_until_complete(echo_once()))
+
+
+def test_transport_closed_between_two_threads_is_lost_in_the_next(unmanaged, sockets):
+    lost = []
+
+    class Losing(asyncio.Protocol):
+        def connection_lost(self, error):
+            lost.append(error)
+            unmanaged.stop()
+
+    left, _ = sockets.unix_pair()
+
+    async def connect():
+        transport, _ = await unmanaged.create_unix_connection(Losing, sock=left)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return transport
+
+    transport = in_thread(lambda: unmanaged.run_until_complete(connect()))
+    transport.close()
+    # No timer is set and nobody calls: connection_lost() alone can end this.
+    unmanaged.run_forever()
+    assert lost == [None]
+
+
+def serve_for_one_turn(loop, listening):
+    """Leave connections behind that have come, and that the loop has not looked at."""
+    clients = []
+
+    def connect_and_stop():
+        clients.extend(socket.create_connection(listening.getsockname()) for _ in range(5))
+        loop.stop()
+
+    loop.run_until_complete(loop.create_server(asyncio.Protocol, sock=listening))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.call_soon(connect_and_stop)
+    loop.run_forever()
+    return clients
+
+
+def test_loop_closed_in_another_thread_than_it_ran_in_leaves_no_connection(subject):
+    listening = socket.create_server(("127.0.0.1", 0))
+    loop = subject.make_loop()
+    clients = in_thread(functools.partial(serve_for_one_turn, loop, listening))
+    with warnings.catch_warnings():
+        # A model may have come so far as to make transports, which nobody closes.
+        warnings.simplefilter("ignore", ResourceWarning)
+        loop.close()
+        listening.close()
+        del loop
+        gc.collect()
+    for client in clients:
+        client.settimeout(10)
+        # Whoever waits for an answer is told that there will be none.
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        client.close()
+
+
+def test_signal_in_a_child_forked_from_a_running_loop_is_the_childs(unmanaged, subject):
+    skip_unless_forks_are_detected(unmanaged)
+    in_parent = []
+
+    def run_a_loop_of_its_own():
+        in_here = []
+        loop = subject.make_loop()
+        signal.signal(signal.SIGTERM, lambda number, frame: in_here.append(number))
+
+        async def be_told_to_end():
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not in_here:
+                await asyncio.sleep(0)
+
+        loop.run_until_complete(be_told_to_end())
+        loop.close()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.add_signal_handler(signal.SIGTERM, in_parent.append, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGUSR1, done.set_result, None)
+        in_child(run_a_loop_of_its_own)
+        # What a signal of the child's had left for the parent would be read before this one.
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await done
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    unmanaged.run_until_complete(main())
+    assert in_parent == []
