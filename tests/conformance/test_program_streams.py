@@ -894,3 +894,40 @@ def test_sendfile_past_the_end_sends_what_there_is(run, file, sockets):
         await close(left, right)
 
     run(main())
+
+
+# What comes between the bytes.
+
+
+def test_urgent_data_holds_up_no_ordinary_data(run, sockets):
+    """Each receive ends at the mark (tcp(7)), with less than there is: there is more behind it."""
+
+    async def main():
+        left, right = sockets.tcp_pair()
+        protocol = await connect(left)
+        await turns(3)
+        right.send(b"abc")
+        right.send(b"!", socket.MSG_OOB)
+        right.send(b"def")
+        assert await protocol.received(6) == b"abcdef"
+        right.send(b"ghi")
+        assert await protocol.received(9) == b"abcdefghi"
+        await close(protocol)
+
+    run(main())
+
+
+def test_descriptors_between_the_bytes_hold_up_no_byte(run, sockets):
+    """A receive ends where other descriptors were sent (unix(7)); they are dropped unread."""
+
+    async def main():
+        left, right = sockets.unix_pair()
+        protocol = await connect(left)
+        await turns(3)
+        right.send(b"abc")
+        socket.send_fds(right, [b"def"], [right.fileno()])
+        right.send(b"ghi")
+        assert await protocol.received(9) == b"abcdefghi"
+        await close(protocol)
+
+    run(main())
