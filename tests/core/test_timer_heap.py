@@ -111,6 +111,7 @@ def resident_bytes():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+@pytest.mark.memory
 def test_million_timers_set_and_cancelled_hold_no_memory(loop):
     """Every request's time-out: the heap must not keep what was cancelled, nor its capacity."""
     after = []

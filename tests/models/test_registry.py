@@ -1,5 +1,6 @@
 """Models of other packages, through the entry-point group ``headrace.models``."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -140,7 +141,7 @@ def distribution(tmp_path):
 def run(distribution, program):
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
-        env={"PYTHONPATH": f"{SOURCE}:{distribution}", "PATH": ""},
+        env={**os.environ, "PYTHONPATH": f"{SOURCE}:{distribution}", "PATH": ""},
         capture_output=True,
         text=True,
         timeout=60,

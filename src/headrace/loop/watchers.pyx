@@ -13,6 +13,7 @@ cdef class Watcher(PollOperation):
     """Runs a handle at each turn in which the descriptor is ready."""
 
     cdef Handle handle
+    cdef object fileobj  # as asyncio's selector: who is watched is not collected
 
     cdef int completed(self, int result, unsigned int flags) except -1:
         if self.handle is None:
@@ -70,12 +71,14 @@ cdef class Watchers(LoopCore):
             watcher = <Watcher>entry
             watcher.handle.cancel()
             watcher.handle = handle
+            watcher.fileobj = fileobj
             return handle
         if fcntl(fd, F_GETFD) < 0:
             # Before any table grows to fit a number that is nothing.
             raise os_error(errno)
         watcher = Watcher(fd, events, True)
         watcher.handle = handle
+        watcher.fileobj = fileobj
         self._model.start(watcher)
         table.set(fd, watcher)
         return handle
@@ -89,6 +92,7 @@ cdef class Watchers(LoopCore):
             return False
         watcher.handle.cancel()
         watcher.handle = None
+        watcher.fileobj = None
         self._model.stop(watcher)
         return True
 

@@ -34,8 +34,8 @@ CANDIDATES = ("uring", "epoll")
 class UnknownModelError(ValueError):
     """There is no model of that name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"unknown model {name!r}: known are {', '.join(names())}")
+    def __init__(self, name: str, where: str = "") -> None:
+        super().__init__(f"{where}unknown model {name!r}: known are {', '.join(names())}")
 
 
 class ModelUnavailableError(RuntimeError):
@@ -73,7 +73,7 @@ def default_name() -> str:
     asked = os.environ.get(ENVIRONMENT_VARIABLE)
     if asked:
         if asked not in BUILT_IN and asked not in names():
-            raise UnknownModelError(asked)
+            raise UnknownModelError(asked, where=f"${ENVIRONMENT_VARIABLE}: ")
         return asked
     return next(name for name in CANDIDATES if unavailable_reason(name) is None)
 
