@@ -168,6 +168,13 @@ def test_compare_writes_one_page_that_needs_no_other_file(tmp_path):
     assert "asyncio" in page
 
 
+def test_compare_ends_with_1_when_a_report_cannot_be_written():
+    arguments = ("--models", "asyncio", "--busy", "2", "--idle", "0", "--repeat", "1")
+    ended = run(*arguments, "--seconds", "0.2", "--json", "/dev/full")
+    assert ended.returncode == 1
+    assert "headrace compare: /dev/full: No space left on device" in ended.stderr
+
+
 def test_compare_says_that_select_cannot_carry_the_load(tmp_path):
     report = run_json(
         tmp_path, "--models", "select,epoll", "--busy", "10", "--idle", "1100",

@@ -132,8 +132,8 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
         status = 128 + stop.number
     finally:
         os.sched_setaffinity(0, allowed)
-    rows = show(options, contenders, rounds, cores, interrupted=status != 0)
-    if status == 0 and not any(row.measured for row in rows):
+    rows, all_written = show(options, contenders, rounds, cores, interrupted=status != 0)
+    if status == 0 and not (all_written and any(row.measured for row in rows)):
         status = EXIT_NOTHING_MEASURED
     return status
 
@@ -188,8 +188,11 @@ def show(
     cores: Cores,
     *,
     interrupted: bool,
-) -> list[Row]:
-    """Prints the table and writes the files; of an interrupted run the rows that have rounds."""
+) -> tuple[list[Row], bool]:
+    """Prints the table and writes the files: the rows, and whether every file was written.
+
+    Of an interrupted run, only the rows that have rounds.
+    """
     from rich.console import Console
 
     from headrace.lab.machine import describe_machine, machine_line, versions
@@ -207,6 +210,7 @@ def show(
     if interrupted:
         print("interrupted; measured so far:", file=sys.stderr)
     print_result(Console(), rows, title_line(report["flags"]), machine_line(machine))
+    all_written = True
     for path, write in ((options.json, write_json), (options.html, write_page)):
         if path is not None:
             try:
@@ -214,7 +218,8 @@ def show(
                 print(f"wrote {path}", file=sys.stderr)
             except OSError as error:
                 print(f"headrace compare: {path}: {error.strerror}", file=sys.stderr)
-    return rows
+                all_written = False
+    return rows, all_written
 
 
 if __name__ == "__main__":
