@@ -521,6 +521,66 @@ def test_closed_loop_that_had_watchers_left_is_freed(make_loop):
         assert freed() is None
 
 
+def forgotten_after_run(loop):
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+def forgotten_with_callback(loop):
+    loop.call_soon(print, loop)
+
+
+def forgotten_with_timer(loop):
+    loop.call_later(1000, print, loop)
+
+
+def forgotten_with_watchers(loop):
+    near, far = socket.socketpair()
+    loop.add_reader(near, print, loop, near, far)
+    loop.add_writer(near, print, loop)
+
+
+def forgotten_with_connection(loop):
+    async def connect():
+        server = await asyncio.start_server(lambda *streams: None, "127.0.0.1", 0)
+        reader, _ = await asyncio.open_connection(*server.sockets[0].getsockname())
+        loop.reading = asyncio.ensure_future(reader.read())
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(connect())
+
+
+def forgotten_with_socket(loop):
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    loop.reading = loop.create_task(loop.sock_recv_into(near, bytearray(100)))
+    loop.writing = loop.create_task(loop.sock_recv(far, 100))
+    far.setblocking(False)
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        forgotten_after_run,
+        forgotten_with_callback,
+        forgotten_with_timer,
+        forgotten_with_watchers,
+        forgotten_with_connection,
+        forgotten_with_socket,
+    ],
+)
+def test_loop_that_nobody_closed_is_collected_and_says_so(make_loop, leave):
+    with warnings_caught() as texts:
+        loop = make_loop()
+        leave(loop)
+        freed = weakref.ref(loop)
+        del loop
+        gc.collect()
+        gc.collect()
+        assert freed() is None
+    assert "unclosed event loop" in " ".join(texts)
+
+
 @pytest.mark.parametrize("how", ["close", "abort"])
 def test_transport_that_ends_after_its_loop_says_so_and_is_closed(run, loop, how):
     near, far = socket.socketpair()

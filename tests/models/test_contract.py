@@ -1,10 +1,13 @@
 """The contract's defaults: what a model of another package need not say."""
 
 import asyncio
+import gc
 
 import pytest
 
 import headrace
+from headrace.core.ready_queue import ReadyQueue
+from headrace.core.statistics import Statistics
 from headrace.models.contract import Model
 from headrace.models.poll import PollReadiness
 from headrace.models.reactor import Reactor
@@ -56,3 +59,19 @@ def test_model_that_declares_no_capability_serves(make_model):
 def test_model_promises_nothing_by_default():
     assert Model.capabilities["descriptor_max"] is None
     assert not any(Model.capabilities.values())
+
+
+def test_model_that_is_dropped_open_closes_before_its_members_are_cleared():
+    class Closing(SimulatedModel):
+        def close(self):
+            closed_with.append(self.member["itself"] is self)
+            super().close()
+
+    closed_with = []
+    model = Closing()
+    model.connect(ReadyQueue(), Statistics())
+    model.open()
+    model.member = {"itself": model}
+    del model
+    gc.collect()
+    assert closed_with == [True]

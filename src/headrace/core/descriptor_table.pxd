@@ -5,6 +5,7 @@ cdef class DescriptorTable:
     cdef PyObject **entries  # OWNS: one reference each, released by remove() and clear().
     cdef int size
     cdef readonly int count
+    cdef object for_collector      # None: see core/collector.pxd
 
     cdef int set(self, int fd, object value) except -1
     cdef object remove(self, int fd)

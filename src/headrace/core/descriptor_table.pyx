@@ -10,6 +10,8 @@ from libc.string cimport memset
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
+from headrace.core.collector cimport traverse_also, traverseproc, visitproc
+
 
 cdef class DescriptorTable:
     def __cinit__(self):
@@ -67,3 +69,17 @@ cdef class DescriptorTable:
         self.entries = entries
         self.size = size
         return 0
+
+
+cdef int traverse(DescriptorTable table, visitproc visit, void *argument) noexcept:
+    """See core/collector.pxd."""
+    cdef int answer, fd
+    for fd in range(table.size):
+        if table.entries[fd] != NULL:
+            answer = visit(table.entries[fd], argument)
+            if answer:
+                return answer
+    return traverse_members(<PyObject *>table, visit, argument)
+
+
+cdef traverseproc traverse_members = traverse_also(DescriptorTable, <traverseproc>traverse)

@@ -53,6 +53,7 @@ cdef class Operation(Runnable):
 cdef class InFlight:
     cdef PyObject *first            # OWNS: one reference to each operation in the list
     cdef readonly Py_ssize_t count
+    cdef object for_collector      # None: see core/collector.pxd
 
     cdef void add(self, Operation operation) noexcept
     cdef void discard(self, Operation operation) noexcept

@@ -15,6 +15,7 @@ from headrace.kernel.errno cimport (
     EAGAIN, EALREADY, EBADF, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, ENOMEM, EPROTO, errno,
 )
 
+from headrace.core.collector cimport traverse_also, traverseproc, visitproc
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE
 from headrace.core.statistics cimport (
     CALL_ACCEPT4, CALL_CONNECT, CALL_GETSOCKOPT, CALL_POLL, CALL_RECV, CALL_SEND, CALL_SENDFILE,
@@ -159,6 +160,25 @@ cdef class InFlight:
         operation.in_flight = None
         self.count -= 1
         Py_DECREF(operation)
+
+
+cdef int traverse(InFlight operations, visitproc visit, void *argument) noexcept:
+    """See core/collector.pxd.
+
+    Memory that the kernel may still write to is safe from the collector: Model's finalizer closes
+    the model, and all finalizers run before anything is cleared.
+    """
+    cdef int answer
+    cdef PyObject *entry = operations.first
+    while entry != NULL:
+        answer = visit(entry, argument)
+        if answer:
+            return answer
+        entry = (<Operation>entry).following
+    return traverse_members(<PyObject *>operations, visit, argument)
+
+
+cdef traverseproc traverse_members = traverse_also(InFlight, <traverseproc>traverse)
 
 
 cdef inline bint is_temporary(int error) noexcept:

@@ -25,6 +25,7 @@ cdef class ReadyQueue:
     cdef size_t head
     cdef readonly size_t count
     cdef size_t mask
+    cdef object for_collector      # None: see core/collector.pxd
 
     cdef int grow(self) except -1
     cdef void clear(self) noexcept

@@ -7,7 +7,10 @@ needs no object of its own, its result and flags travel beside the operation.
 
 from libc.stdlib cimport free, malloc
 
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
+
+from headrace.core.collector cimport traverse_also, traverseproc, visitproc
 
 cdef size_t CAPACITY_INITIAL = 64
 # A burst must not hold its memory for ever: an emptied queue larger than this is given back.
@@ -80,3 +83,17 @@ cdef class ReadyQueue:
         self.entries = entries
         self.head = 0
         self.mask = CAPACITY_INITIAL - 1
+
+
+cdef int traverse(ReadyQueue queue, visitproc visit, void *argument) noexcept:
+    """See core/collector.pxd."""
+    cdef int answer
+    cdef size_t index
+    for index in range(queue.count):
+        answer = visit(queue.entries[(queue.head + index) & queue.mask].runnable, argument)
+        if answer:
+            return answer
+    return traverse_members(<PyObject *>queue, visit, argument)
+
+
+cdef traverseproc traverse_members = traverse_also(ReadyQueue, <traverseproc>traverse)

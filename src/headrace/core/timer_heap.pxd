@@ -19,6 +19,7 @@ cdef class TimerHeap:
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t capacity
     cdef uint64_t order
+    cdef object for_collector      # None: see core/collector.pxd
 
     cdef int push(self, Timer timer, double when) except -1
     cdef int remove(self, Timer timer) except -1

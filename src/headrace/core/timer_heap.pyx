@@ -11,6 +11,8 @@ from libc.stdlib cimport free, realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
+from headrace.core.collector cimport traverse_also, traverseproc, visitproc
+
 cdef Py_ssize_t ARITY = 4
 cdef Py_ssize_t CAPACITY_MIN = 64
 # A heap at a quarter of a capacity above this gives half of it back.
@@ -137,3 +139,17 @@ cdef class TimerHeap:
             self.place(position, self.entries[least])
             position = least
         self.place(position, entry)
+
+
+cdef int traverse(TimerHeap heap, visitproc visit, void *argument) noexcept:
+    """See core/collector.pxd."""
+    cdef int answer
+    cdef Py_ssize_t index
+    for index in range(heap.count):
+        answer = visit(heap.entries[index].timer, argument)
+        if answer:
+            return answer
+    return traverse_members(<PyObject *>heap, visit, argument)
+
+
+cdef traverseproc traverse_members = traverse_also(TimerHeap, <traverseproc>traverse)

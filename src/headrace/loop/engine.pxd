@@ -1,4 +1,3 @@
-from cpython.object cimport PyObject
 from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.operation cimport ReceiveOperation
 from headrace.core.ready_queue cimport ReadyQueue
@@ -8,9 +7,7 @@ from headrace.models.contract cimport Model
 
 
 cdef class Waker(ReceiveOperation):
-    # BORROWS: the loop owns its waker.  A reference of its own would stand in the in-flight list,
-    # which the garbage collector does not see, and keep a loop that nobody closed for ever.
-    cdef PyObject *loop
+    cdef object loop
     cdef object reader
     cdef object writer
     cdef int writer_fd

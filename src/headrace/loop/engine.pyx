@@ -11,7 +11,6 @@ import time
 from asyncio import base_events, format_helpers
 
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.object cimport PyObject
 
 from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.handle cimport Handle, TimerHandle, make_handle
@@ -35,7 +34,7 @@ cdef class Waker(ReceiveOperation):
     """Reads the loop's socket pair: zero bytes wake, others are numbers of signals."""
 
     def __init__(self, LoopCore loop):
-        self.loop = <PyObject *>loop
+        self.loop = loop
         self.reader, self.writer = socket.socketpair()
         self.reader.setblocking(False)
         self.writer.setblocking(False)
@@ -46,7 +45,7 @@ cdef class Waker(ReceiveOperation):
         cdef int index
         for index in range(result if data != NULL else 0):
             if data[index]:
-                (<object>self.loop)._handle_signal(<unsigned char>data[index])
+                self.loop._handle_signal(<unsigned char>data[index])
         return 0
 
     def close(self):

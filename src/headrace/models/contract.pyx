@@ -87,6 +87,12 @@ cdef class Model:
         self.in_flight = InFlight()
         self.generation = fork_generation()
 
+    def __del__(self):
+        # The garbage collector calls this before it clears anything: what the kernel may still
+        # write to must not go before its ring does.
+        if self.is_open:
+            self.close()
+
     def connect(self, ReadyQueue ready, Statistics statistics):
         """Tell the model where completions go and where counts are kept."""
         self.ready = ready
