@@ -262,6 +262,25 @@ def test_unix_server_echoes_and_takes_over_a_stale_path(run, loop, tmp_path):
     run(main())
 
 
+def test_unix_server_on_a_path_that_cannot_be_looked_at_says_so_and_leaks_nothing(
+    run, loop, tmp_path, caplog
+):
+    async def main():
+        with pytest.raises(OSError, match="too long"):
+            await loop.create_unix_server(Echo, str(tmp_path / ("x" * 300)))
+
+    run(main())
+    assert "Unable to check or remove stale UNIX socket" in caplog.text
+
+
+def test_unix_server_without_path_and_socket_says_so(run, loop):
+    async def main():
+        with pytest.raises(ValueError, match="path was not specified, and no sock"):
+            await loop.create_unix_server(Echo)
+
+    run(main())
+
+
 def test_unix_server_on_a_path_that_is_no_socket_says_so(run, loop, tmp_path):
     path = tmp_path / "file"
     path.write_text("precious")

@@ -5,7 +5,6 @@ timers that are due, run what was ready by then.  What callbacks schedule runs i
 as in asyncio.
 """
 
-import logging
 import socket
 import time
 from asyncio import base_events, format_helpers
@@ -22,7 +21,6 @@ from headrace.kernel.time cimport monotonic_seconds
 from headrace.kernel.unistd cimport write
 from headrace.models.contract cimport Model
 
-cdef object logger = logging.getLogger("asyncio")
 # As asyncio: no wait is longer than a day.
 cdef double WAIT_S_MAX = 24 * 3600.0
 
@@ -233,7 +231,7 @@ cdef class LoopCore:
                     base_events._format_handle(runnable)
                     if isinstance(runnable, Handle) else repr(runnable)
                 )
-                logger.warning("Executing %s took %.3f seconds", what, duration_s)
+                base_events.logger.warning("Executing %s took %.3f seconds", what, duration_s)
         return 0
 
     cdef int flush_transports(self) except -1:

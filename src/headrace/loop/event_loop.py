@@ -361,7 +361,7 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
                 raise ValueError("path and sock can not be specified at the same time")
             sock = _bind_unix_socket(os.fspath(path))
         else:
-            _check_unix_socket(sock)
+            _check_unix_socket(sock, "path was not specified, and no sock specified")
         assert sock is not None
         if cleanup_socket:
             self._remember_unix_path(sock)
@@ -502,22 +502,29 @@ def _check_tls_arguments(
         raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
 
 
-def _check_unix_socket(sock: socket.socket | None) -> None:
+def _check_unix_socket(
+    sock: socket.socket | None, missing: str = "no path and sock were specified"
+) -> None:
     if sock is None:
-        raise ValueError("no path and sock were specified")
+        raise ValueError(missing)
     if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 
 
 def _bind_unix_socket(path: str | bytes) -> socket.socket:
     """Bind to *path*; a socket that a dead server left there is removed first."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    if path[0] not in (0, "\x00"):
+    if path[:1] not in (b"\x00", "\x00"):
         try:
             if stat.S_ISSOCK(os.stat(path).st_mode):
                 os.remove(path)
         except FileNotFoundError:
             pass
+        except OSError as error:
+            # Go on as asyncio does: bind() will say what is wrong, if anything is.
+            base_events.logger.error(
+                "Unable to check or remove stale UNIX socket %r: %r", path, error
+            )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
     except OSError as error:
