@@ -31,6 +31,7 @@ Complaints = list[dict[str, Any]]
 WAIT_S_MAX = 20.0
 QUIET_WAIT_S_MAX = 5.0
 PROGRAMS = Path(__file__).parent / "programs"
+DENY_IO_URING = Path(__file__).parents[1] / "deny_io_uring.py"
 ORACLE = "asyncio"
 
 
@@ -239,9 +240,12 @@ def bystander() -> Callable[[], contextlib.AbstractAsyncContextManager[None]]:
 def run_program() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run tests/loop/programs/NAME in an interpreter of its own, bounded."""
 
-    def run_to_end(name: str, *arguments: str, **environment: str) -> Any:
+    def run_to_end(
+        name: str, *arguments: str, without_io_uring: bool = False, **environment: str
+    ) -> Any:
+        under = [sys.executable, str(DENY_IO_URING)] if without_io_uring else []
         return subprocess.run(
-            [sys.executable, "-W", "error", str(PROGRAMS / name), *arguments],
+            [*under, sys.executable, "-W", "error", str(PROGRAMS / name), *arguments],
             capture_output=True,
             text=True,
             timeout=WAIT_S_MAX,
