@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from headrace.kernel import interpreter as _  # noqa: F401 (importing it is the check)
 from headrace.loop.event_loop import EventLoop
 from headrace.models.registry import (
     ModelInfo,
