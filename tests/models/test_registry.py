@@ -1,14 +1,16 @@
 """Models of other packages, through the entry-point group ``headrace.models``."""
 
+import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 import headrace
+from headrace.core.operation import PollOperation
+from headrace.models import registry
 
 SOURCE = Path(headrace.__file__).parents[1]
 
@@ -18,6 +20,7 @@ import select
 from headrace.models.reactor import (
     REPORTS_HANGUP, REPORTS_READABLE, REPORTS_WRITABLE, Readiness,
 )
+from headrace.models.contract import Model
 
 
 class PlainPoll(Readiness):
@@ -61,21 +64,57 @@ class NoModel:
     pass
 
 
-class Incomplete(Readiness):
+class Incomplete(PlainPoll):
     capabilities = {}
 
 
+class Waitless(Readiness):
+    name = "bad-readiness"
+    add = modify = remove = PlainPoll.add
+
+
+class Verbless(Model):
+    name = "bad-model"
+
+
 class Raiser(PlainPoll):
+    name = "bad-available"
+
     @classmethod
     def available(cls):
         raise OSError("no hardware")
 
 
+class Truthful(PlainPoll):
+    name = "bad-answer"
+
+    @classmethod
+    def available(cls):
+        return True
+
+
 class Absent(PlainPoll):
+    name = "absent"
+
     @classmethod
     def available(cls):
         return "needs a kernel of next year"
 '''
+
+ENTRY_POINTS = """\
+[headrace.models]
+plain-poll = plain_models:PlainPoll
+bad-type = plain_models:NoModel
+bad-import = not_there:Model
+bad-capabilities = plain_models:Incomplete
+bad-readiness = plain_models:Waitless
+bad-model = plain_models:Verbless
+bad-available = plain_models:Raiser
+bad-answer = plain_models:Truthful
+bad-name = plain_models:PlainPoll
+absent = plain_models:Absent
+poll = plain_models:PlainPoll
+"""
 
 PROGRAM = """
 import asyncio, headrace
@@ -119,23 +158,15 @@ headrace.run(main(), model="plain-poll", debug=True)
 def distribution(tmp_path):
     """A distribution with models, as pip would have installed it."""
     (tmp_path / "plain_models.py").write_text(MODEL)
-    metadata = tmp_path / "plain_models-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plain-models\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        textwrap.dedent(
-            """\
-            [headrace.models]
-            plain-poll = plain_models:PlainPoll
-            bad-type = plain_models:NoModel
-            bad-import = not_there:Model
-            bad-capabilities = plain_models:Incomplete
-            bad-available = plain_models:Raiser
-            absent = plain_models:Absent
-            """
-        )
-    )
+    install(tmp_path, "plain_models", ENTRY_POINTS)
     return tmp_path
+
+
+def install(folder, name, entry_points):
+    metadata = folder / f"{name}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(entry_points)
 
 
 def run(distribution, program):
@@ -162,7 +193,6 @@ found = {info.name: info for info in headrace.models()}
 info = found["plain-poll"]
 assert info.available and info.reason is None and info.waits == "select.poll()", info
 assert not found["absent"].available
-assert found["absent"].reason == "needs a kernel of next year"
 assert found["epoll"].available
 assert list(found)[:6] == ["nonblocking", "select", "poll", "epoll", "epoll-edge", "uring"]
 """
@@ -176,7 +206,14 @@ assert list(found)[:6] == ["nonblocking", "select", "poll", "epoll", "epoll-edge
         ("bad-type", "must be a subclass of Model or Readiness"),
         ("bad-import", "cannot be loaded: ModuleNotFoundError"),
         ("bad-capabilities", "must declare the capabilities batches, cancels_at_once"),
+        ("bad-readiness", "lacks wait()"),
+        ("bad-model", "lacks open(), submit(), cancel(), wait(), close()"),
         ("bad-available", "available() failed: OSError('no hardware')"),
+        ("bad-answer", "available() must answer None or a reason, not True"),
+        (
+            "bad-name",
+            "is called 'plain-poll' by its class: its entry point must be called the same",
+        ),
         ("absent", "needs a kernel of next year"),
     ],
 )
@@ -195,5 +232,55 @@ else:
 """
     answer = run(distribution, program)
     assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith(f"model {name!r} (")
     assert reason in answer.stdout
     assert answer.stdout.count("\n") == 1
+
+
+def names_and_reasons(distribution, *chosen):
+    """What headrace.models() says of those models, by a process that sees *distribution*."""
+    program = (
+        "import headrace, json; print(json.dumps({i.name: i.reason for i in headrace.models()}))"
+    )
+    answer = run(distribution, program)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    return [found.get(name, "not listed") for name in chosen]
+
+
+def test_entry_point_named_as_a_model_of_headraces_own_is_listed_as_unused(distribution):
+    reasons = names_and_reasons(distribution, "poll", "poll (plain_models:PlainPoll)")
+    assert reasons == [None, "'poll' is a model of headrace's own; rename this one"]
+
+
+def test_second_entry_point_of_a_name_is_listed_as_unused(distribution):
+    other = distribution / "other"
+    install(other, "other_models", "[headrace.models]\nplain-poll = other_models:Mine\n")
+    reasons = names_and_reasons(
+        f"{distribution}:{other}", "plain-poll", "plain-poll (other_models:Mine)"
+    )
+    assert reasons == [None, "'plain-poll' is plain_models:PlainPoll here; rename this one"]
+
+
+def test_clash_is_not_among_the_models_that_can_be_chosen(distribution):
+    answer = run(distribution, "import headrace; headrace.new_event_loop('plain')")
+    known = answer.stderr.partition("known are ")[2]
+    assert "plain-poll" in known
+    assert "PlainPoll" not in known
+
+
+@pytest.mark.parametrize("base", registry.REQUIRED_VERBS, ids=lambda base: base.__name__)
+def test_required_verbs_are_those_that_the_base_does_not_implement(base):
+    verbs = {
+        "open": (), "close": (), "wait": (0.0,), "bind": (), "flush": (), "forget": (3,),
+        "submit": (PollOperation(0, 1),), "cancel": (PollOperation(0, 1),),
+        "add": (0, 1), "modify": (0, 1), "remove": (0,),
+    }  # fmt: skip
+    missing = set()
+    for verb, arguments in verbs.items():
+        if hasattr(base, verb):
+            try:
+                getattr(base(), verb)(*arguments)
+            except NotImplementedError:
+                missing.add(verb)
+    assert missing == set(registry.REQUIRED_VERBS[base])

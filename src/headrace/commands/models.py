@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import headrace
+from headrace.models.registry import default_name
 
 __all__ = ["main"]
 
@@ -22,15 +24,29 @@ def main(words: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON, one object a model")
+    as_objects = parser.parse_args(words).json
     models = headrace.models()
-    if parser.parse_args(words).json:
-        print(json.dumps([as_json(model) for model in models], indent=2))
+    error = default_error()
+    if error is not None:
+        # The list is what helps here, so that it is no failure of this command.
+        print(f"headrace: {error}", file=sys.stderr)
+    if as_objects:
+        print(json.dumps([as_json(model, error) for model in models], indent=2))
     else:
         print(report(models))
     return 0
 
 
-def as_json(model: headrace.ModelInfo) -> dict[str, Any]:
+def default_error() -> str | None:
+    """Why no model is the default: $HEADRACE_MODEL names none.  None where one is."""
+    try:
+        default_name()
+    except headrace.UnknownModelError as error:
+        return str(error)
+    return None
+
+
+def as_json(model: headrace.ModelInfo, default_error: str | None) -> dict[str, Any]:
     return {
         "name": model.name,
         "stevens": model.stevens,
@@ -39,6 +55,7 @@ def as_json(model: headrace.ModelInfo) -> dict[str, Any]:
         "available": model.available,
         "reason": model.reason,
         "default": model.default,
+        "default_error": default_error,
         "capabilities": dict(model.capabilities),
         "system_calls": list(model.system_calls),
     }

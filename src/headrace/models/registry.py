@@ -29,6 +29,11 @@ BUILT_IN = {
 }
 # What model=None takes: the first that is available.
 CANDIDATES = ("uring", "epoll")
+# What has no default: without them a model is found out in the middle of a program.
+REQUIRED_VERBS: dict[type[Any], tuple[str, ...]] = {
+    Readiness: ("add", "modify", "remove", "wait"),
+    Model: ("open", "submit", "cancel", "wait", "close"),
+}
 
 
 class UnknownModelError(ValueError):
@@ -59,13 +64,24 @@ class ModelInfo:
 
 def names() -> tuple[str, ...]:
     """All models: the built-in ones in Stevens' order, then those of other packages."""
-    return (*BUILT_IN, *sorted(set(_entry_points()) - set(BUILT_IN)))
+    return (*BUILT_IN, *sorted(_entry_points()))
 
 
 def models() -> tuple[ModelInfo, ...]:
-    """All models, with whether and why not they are available here."""
-    default = default_name()
-    return tuple(_describe(name, default) for name in names())
+    """All models, with whether and why not they are available here.
+
+    Entry points whose name is taken come last, as ``name (module:attribute)``: nothing can choose
+    them.  If $HEADRACE_MODEL names no model, none of them is the default.
+    """
+    try:
+        default = default_name()
+    except UnknownModelError:
+        default = None  # what it was asked for shows when a loop is to be made of it
+    described = [_describe(name, default) for name in names()]
+    return (
+        *described,
+        *(_unusable(f"{point.name} ({point.value})", reason) for point, reason in _clashes()),
+    )
 
 
 def default_name() -> str:
@@ -98,13 +114,18 @@ def make_model(name: str | None = None) -> Model:
 def unavailable_reason(name: str) -> str | None:
     """None where *name* can be had; asked of the kernel once in a process."""
     made = model_class(name)
+    if name in BUILT_IN:
+        built_in: str | None = made.available()
+        return built_in
     try:
-        reason: str | None = made.available()
+        reason = made.available()
     except Exception as error:
-        if name in BUILT_IN:
-            raise
-        return f"model {name!r}: available() failed: {error!r}"
-    return reason
+        return f"{_title(name)}: available() failed: {error!r}"
+    if reason is None:
+        return None
+    if not isinstance(reason, str):
+        return f"{_title(name)}: available() must answer None or a reason, not {reason!r}"
+    return f"{_title(name)}: {reason}"
 
 
 @functools.cache
@@ -122,43 +143,82 @@ def model_class(name: str) -> type[Any]:
     entry_points = _entry_points()
     if name not in entry_points:
         raise UnknownModelError(name)
-    entry_point = entry_points[name]
     try:
-        found = entry_point.load()
+        found = entry_points[name].load()
     except Exception as error:
-        raise ModelUnavailableError(
-            f"model {name!r} ({entry_point.value}) cannot be loaded: {error!r}"
-        ) from error
-    fault = _fault_of(found)
+        raise ModelUnavailableError(f"{_title(name)} cannot be loaded: {error!r}") from error
+    fault = _fault_of(name, found)
     if fault is not None:
-        raise ModelUnavailableError(f"model {name!r} ({entry_point.value}) {fault}: {found!r}")
+        raise ModelUnavailableError(f"{_title(name)} {fault}")
     checked: type[Any] = found
     return checked
 
 
-def _fault_of(found: object) -> str | None:
+def _title(name: str) -> str:
+    """Another package's model, and where it comes from."""
+    return f"model {name!r} ({_entry_points()[name].value})"
+
+
+def _fault_of(name: str, found: object) -> str | None:
     """What another package's entry point lacks to be a model; None if it lacks nothing."""
     if not (isinstance(found, type) and issubclass(found, (Model, Readiness))):
-        return "must be a subclass of Model or Readiness"
-    missing = set(Readiness.capabilities) - set(found.capabilities)
+        return f"must be a subclass of Model or Readiness: {found!r}"
+    base = Readiness if issubclass(found, Readiness) else Model
+    missing = [
+        f"{verb}()"
+        for verb in REQUIRED_VERBS[base]
+        if getattr(found, verb, None) in (None, getattr(base, verb))
+    ]
     if missing:
-        return f"must declare the capabilities {', '.join(sorted(missing))}"
+        return f"lacks {', '.join(missing)}"
+    undeclared = set(Readiness.capabilities) - set(found.capabilities)
+    if undeclared:
+        return f"must declare the capabilities {', '.join(sorted(undeclared))}"
+    if found.name != name:
+        # loop.model would answer a name under which nobody finds it.
+        return f"is called {found.name!r} by its class: its entry point must be called the same"
     return None
 
 
 @functools.cache
 def _entry_points() -> dict[str, EntryPoint]:
+    """Other packages' models by name; of several packages the one that sys.path has first."""
+    found: dict[str, EntryPoint] = {}
+    for point in _all_entry_points():
+        if point.name not in BUILT_IN:
+            found.setdefault(point.name, point)
+    return found
+
+
+def _clashes() -> list[tuple[EntryPoint, str]]:
+    """The entry points whose name means another model, each with the reason."""
+    found = []
+    for point in _all_entry_points():
+        if point.name in BUILT_IN:
+            found.append((point, f"{point.name!r} is a model of headrace's own; rename this one"))
+        elif point is not _entry_points()[point.name]:
+            first = _entry_points()[point.name].value
+            found.append((point, f"{point.name!r} is {first} here; rename this one"))
+    return found
+
+
+@functools.cache
+def _all_entry_points() -> tuple[EntryPoint, ...]:
     # Here, because it is a quarter of the time that `import headrace` would take.
     from importlib.metadata import entry_points
 
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
 
 
-def _describe(name: str, default: str) -> ModelInfo:
+def _unusable(name: str, reason: str) -> ModelInfo:
+    return ModelInfo(name, "", "", "", False, reason, {}, (), False)
+
+
+def _describe(name: str, default: str | None) -> ModelInfo:
     try:
         made = model_class(name)
     except ModelUnavailableError as error:
-        return ModelInfo(name, "", "", "", False, str(error), {}, (), False)
+        return _unusable(name, str(error))
     reason = unavailable_reason(name)
     return ModelInfo(
         name=name,
