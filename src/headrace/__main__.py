@@ -1,10 +1,12 @@
 """The ``headrace`` command."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import cast
+from typing import NoReturn, cast
 
 import headrace
 
@@ -18,9 +20,30 @@ COMMANDS = {
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one subcommand and answer its exit code; 2 means that the command line was wrong."""
-    if words is None:
-        words = sys.argv[1:]
+    """Run one subcommand and answer its exit code; 2 means that the command line was wrong.
+
+    If nobody reads its output any more, it ends in silence, of SIGPIPE, as other Unix tools do.
+    """
+    try:
+        try:
+            return run_command(sys.argv[1:] if words is None else words)
+        finally:
+            # Here, where a reader that has gone is still our affair, and not the interpreter's.
+            if sys.stdout is not None:  # closed by who started us
+                sys.stdout.flush()
+    except BrokenPipeError:
+        end_by_sigpipe()
+
+
+def end_by_sigpipe() -> NoReturn:
+    """What the kernel does to a program that does not, as Python does, ignore SIGPIPE."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPIPE])
+    os.kill(os.getpid(), signal.SIGPIPE)
+    os._exit(128 + signal.SIGPIPE)  # never reached; the type checker cannot know
+
+
+def run_command(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         print(f"headrace {version()}")
         return 0

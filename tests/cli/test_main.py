@@ -1,10 +1,20 @@
 """The ``headrace`` command itself: help, version, and commands that do not exist."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from headrace.__main__ import COMMANDS
+
+HEADRACE = [sys.executable, str(Path(sysconfig.get_path("scripts")) / "headrace")]
+SHORT = ["--busy=1", "--idle=0", "--seconds=0.05", "--repeat=1"]
 
 
 def test_version_is_the_installed_packages(headrace):
@@ -29,6 +39,52 @@ def test_wrong_command_line_says_so_and_exits_2(headrace, words):
     assert outcome.returncode == 2
     assert outcome.stdout == ""
     assert "usage: headrace" in outcome.stderr
+
+
+def run_unread(words, buffered=True):
+    """Run the command with a standard output that nobody reads any more."""
+    variables = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [*HEADRACE, *words],
+            stdout=writer, stderr=subprocess.PIPE, env=variables, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--version"], ["models"], ["models", "--json"], ["compare", "--models=epoll", *SHORT]],
+    ids=lambda words: " ".join(words[:2]),
+)
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+def test_command_whose_output_nobody_reads_ends_in_silence_of_sigpipe(folder, words, buffered):
+    ended = run_unread(words, buffered)
+    assert ended.stderr == b""
+    assert ended.returncode == -signal.SIGPIPE
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)], ids=str)
+def test_help_that_nobody_reads_ends_in_silence_of_sigpipe(folder, command):
+    ended = run_unread([*command, "--help"])
+    assert ended.stderr == b""
+    assert ended.returncode == -signal.SIGPIPE
+
+
+def test_compare_has_written_its_report_when_nobody_reads_its_table(folder):
+    ended = run_unread(["compare", "--models=epoll", *SHORT, "--json", "report.json"])
+    assert ended.returncode == -signal.SIGPIPE
+    assert json.loads((folder / "report.json").read_text())["rows"]
+
+
+@pytest.mark.parametrize("words", [["models"], ["--version"], ["run", "-c", "pass"]], ids=str)
+def test_command_without_a_standard_output_does_its_work(folder, words):
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *HEADRACE, *words]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("missing", ["rich", "hdrh"])

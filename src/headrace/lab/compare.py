@@ -189,17 +189,16 @@ def show(
     *,
     interrupted: bool,
 ) -> tuple[list[Row], bool]:
-    """Prints the table and writes the files: the rows, and whether every file was written.
+    """Writes the files and prints the table: the rows, and whether every file was written.
 
-    Of an interrupted run, only the rows that have rounds.
+    Of an interrupted run, only the rows that have rounds.  The files come first: nobody may be
+    reading the table any more, which ends this process.
     """
-    from rich.console import Console
-
     from headrace.lab.machine import describe_machine, machine_line, versions
     from headrace.lab.page import write_page
     from headrace.lab.report import build_report, title_line, write_json
     from headrace.lab.summary import summarise
-    from headrace.lab.table import print_result
+    from headrace.lab.table import ResultConsole, print_result
 
     chosen = [one for one in contenders if rounds[one.name] or not interrupted]
     rows = [summarise(one, rounds[one.name]) for one in chosen]
@@ -207,9 +206,6 @@ def show(
     report: dict[str, Any] = build_report(
         options, rows, machine, versions(), cores, interrupted=interrupted
     )
-    if interrupted:
-        print("interrupted; measured so far:", file=sys.stderr)
-    print_result(Console(), rows, title_line(report["flags"]), machine_line(machine))
     all_written = True
     for path, write in ((options.json, write_json), (options.html, write_page)):
         if path is not None:
@@ -219,6 +215,9 @@ def show(
             except OSError as error:
                 print(f"headrace compare: {path}: {error.strerror}", file=sys.stderr)
                 all_written = False
+    if interrupted:
+        print("interrupted; measured so far:", file=sys.stderr)
+    print_result(ResultConsole(), rows, title_line(report["flags"]), machine_line(machine))
     return rows, all_written
 
 

@@ -20,6 +20,13 @@ DOUBT = "*"
 DISTURBED_LINES_MAX = 2
 
 
+class ResultConsole(Console):
+    """Lets a reader that has gone be noticed; rich itself would exit with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that rich is handling
+
+
 def number(value: float | None, digits: int = 0) -> str:
     return ABSENT if value is None else f"{value:,.{digits}f}"
 
@@ -91,7 +98,9 @@ def marked_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]
 def print_result(console: Console, rows: Sequence[Row], title: str, footer: str) -> None:
     """Prints table, notes and machine line; a file gets 120 columns and no colour codes."""
     if not console.is_terminal:
-        console = Console(file=console.file, width=FILE_COLUMNS, no_color=True, highlight=False)
+        console = ResultConsole(
+            file=console.file, width=FILE_COLUMNS, no_color=True, highlight=False
+        )
     console.print(build_table(rows, title))
     for mark, who, note in marked_notes([row.figures for row in rows]):
         console.print(f"{mark} [bold]{escape(who)}[/bold]: {escape(note)}", soft_wrap=True)
