@@ -1,5 +1,6 @@
 """``headrace run``: which loop a program gets, and what a wrong command line says."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,40 @@ def test_run_without_a_program_says_what_is_missing(headrace):
     outcome = headrace("run", "--model", "epoll")
     assert outcome.returncode == 2
     assert "what should run?" in outcome.stderr
+
+
+@pytest.mark.parametrize(("option", "what"), [("-m", "a module"), ("-c", "a program")])
+def test_run_says_in_one_line_what_an_option_lacks(headrace, option, what):
+    outcome = headrace("run", "--model", "epoll", option)
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    assert outcome.stderr.count("\n") == 1
+    assert outcome.stderr.startswith(f"headrace run: {option} needs ")
+    assert what in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-u", "script.py"],
+        ["--model", "epoll", "-OO", "script.py"],
+        ["-W", "error", "-m", "script"],
+        ["-Xdev", "--model=epoll", "-c", WHICH_LOOP + "asyncio.run(main())"],
+    ],
+    ids=lambda words: words[0] + words[1],
+)
+def test_run_says_where_an_option_of_the_interpreter_goes(headrace, folder, words):
+    (folder / "script.py").write_text(WHICH_LOOP + "asyncio.run(main())")
+    outcome = headrace("run", *words)
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    said, _, command = outcome.stderr.partition(" is an option of the interpreter: python ")
+    assert said.startswith("headrace run: -")
+    # And what is said works.
+    ended = subprocess.run(
+        [sys.executable, *shlex.split(command)], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.startswith("True ")
 
 
 def test_activation_brings_headrace_to_a_python_that_does_not_have_it(folder):

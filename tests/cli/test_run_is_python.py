@@ -108,10 +108,6 @@ def test_run_reports_a_missing_module_as_python_does(same):
     assert "No module named missing" in same("-m", "missing").stderr
 
 
-def test_run_reports_a_module_name_left_out_as_python_does(same):
-    assert same("-m").returncode == 2
-
-
 def test_run_reports_a_syntax_error_as_python_does(same, folder):
     (folder / "script.py").write_text("one = 1\ntwo = = 2\n")
     assert "SyntaxError" in same("script.py").stderr
@@ -181,8 +177,12 @@ def test_activation_runs_the_sitecustomize_that_it_hides(python, activated, fold
 
 
 @pytest.mark.parametrize(
-    "flags", [["-u"], ["-O"], ["-OO", "-B"], ["-X", "dev"], ["-W", "error", "-s"], ["-P"], ["-bb"]]
-)
+    "flags",
+    [
+        ["-u"], ["-O"], ["-OO", "-B"], ["-X", "dev"], ["-W", "error", "-s"], ["-P"], ["-bb"],
+        ["-q"], ["-d"], ["-v"], ["-i"],
+    ],
+)  # fmt: skip
 def test_run_carries_the_interpreters_flags(folder, flags):
     (folder / "script.py").write_text(
         "import sys\nprint(sys.flags, sys.warnoptions, sys._xoptions, sys.stdout.write_through)\n"
@@ -190,6 +190,23 @@ def test_run_carries_the_interpreters_flags(folder, flags):
     flags = [sys.executable, *flags]
     expected = subprocess.check_output([*flags, "script.py"])
     assert subprocess.check_output([*flags, "-m", "headrace", "run", "script.py"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PYTHONUNBUFFERED", "1"),
+        ("PYTHONOPTIMIZE", "2"),
+        ("PYTHONDEVMODE", "1"),
+        ("PYTHONWARNINGS", "error"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+    ],
+)
+def test_run_carries_the_interpreters_variables(same, folder, variable, value):
+    (folder / "script.py").write_text(
+        "import sys\nprint(sys.flags, sys.warnoptions, sys._xoptions, sys.stdout.write_through)\n"
+    )
+    assert same("script.py", **{variable: value}).returncode == 0
 
 
 def test_run_carries_a_flag_joined_to_the_module_option(folder):

@@ -6,6 +6,7 @@ The model is checked first, so that a mistake is one line and exit code 2, and t
 
 import argparse
 import os
+import shlex
 import sys
 
 import headrace
@@ -14,14 +15,28 @@ from headrace.activate import environment
 __all__ = ["main"]
 
 USAGE = "headrace run [--model MODEL] (script.py | -m module | -c code | -) [argument ...]"
+EPILOG = """\
+Options of the interpreter go to python, and pass on to the program:
+  python -u -m headrace run script.py
+  PYTHONUNBUFFERED=1 headrace run script.py"""
+# Of python itself, before the program: without a value, and with one.  Not -h: that is ours too.
+INTERPRETER_OPTIONS = frozenset("bBdiOPqsuvx")
+INTERPRETER_OPTIONS_WITH_VALUE = frozenset("WX")
+VALUES = {"-m": "the name of a module", "-c": "a program"}
 
 
 def main(words: list[str]) -> int:
     own, program = split(words)
+    mistake = interpreter_option(words) or value_missing(program)
+    if mistake:
+        print(f"headrace run: {mistake}", file=sys.stderr)
+        return 2
     parser = argparse.ArgumentParser(
         prog="headrace run",
         usage=USAGE,
         description="Run an asyncio program, unchanged, on headrace's event loop.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -37,8 +52,9 @@ def main(words: list[str]) -> int:
     if model is not None or os.environ.get("HEADRACE_MODEL"):
         headrace.new_event_loop(model).close()
     # execve() runs nothing of what Python does at its end, such as writing out its buffers.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by who started us
+            stream.flush()
     command = [sys.executable, *interpreter_flags(), *program]
     os.execve(sys.executable, command, environment(model))
 
@@ -54,6 +70,31 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
             break
         at += 2 if word == "--model" else 1
     return words[:at], words[at:]
+
+
+def interpreter_option(words: list[str]) -> str | None:
+    """What to say of an option that is python's, and where to put it; None if there is none."""
+    own, _ = split(words)
+    for at, word in enumerate(own):
+        if word.startswith("--") or own[at - 1 : at] == ["--model"]:
+            continue
+        if word[1] in INTERPRETER_OPTIONS_WITH_VALUE:
+            end = at + 1 if word[2:] else at + 2
+        elif set(word[1:]) <= INTERPRETER_OPTIONS:
+            end = at + 1
+        else:
+            continue
+        rest = [*own[:at], *words[end:]]
+        command = shlex.join(["python", *words[at:end], "-m", "headrace", "run", *rest])
+        return f"{word} is an option of the interpreter: {command}"
+    return None
+
+
+def value_missing(program: list[str]) -> str | None:
+    """What to say of ``-m`` or ``-c`` with nothing behind it; python would print its own usage."""
+    if len(program) == 1 and program[0] in VALUES:
+        return f"{program[0]} needs {VALUES[program[0]]}; see headrace run --help"
+    return None
 
 
 def interpreter_flags() -> list[str]:
