@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 
 import pytest
@@ -175,3 +176,60 @@ def test_sock_recv_into_what_cannot_be_written_is_a_type_error(run, loop):
             assert await loop.sock_recv(near, 100) == b"hello"
 
     run(main())
+
+
+def unix_path(folder, kind):
+    """A path to which nobody can connect, and why."""
+    path = str(folder / "socket")
+    if kind == "refused":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path)
+    elif kind == "no socket":
+        (folder / "socket").touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("missing", (FileNotFoundError, "[Errno 2] No such file or directory")),
+        ("refused", (ConnectionRefusedError, "[Errno 111] Connection refused")),
+        ("no socket", (ConnectionRefusedError, "[Errno 111] Connection refused")),
+    ],
+)
+def test_unix_connect_that_fails_says_what_asyncio_says(run, loop, tmp_path, kind, expected):
+    path = unix_path(tmp_path, kind)
+
+    async def main():
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.setblocking(False)
+            for connecting in (loop.sock_connect(sock, path), asyncio.open_unix_connection(path)):
+                with pytest.raises(OSError, match="Errno") as raised:
+                    await connecting
+                assert (type(raised.value), str(raised.value)) == expected
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("host", "error", "message"),
+    [
+        ("127.0.0.1", ConnectionRefusedError, r"\[Errno 111\] Connect call failed \({address}\)"),
+        # Refused by connect(2) itself, on a socket that may not broadcast.
+        ("255.255.255.255", OSError, r"\[Errno (101|13)\] (?!Connect call).*"),
+    ],
+)
+def test_tcp_connect_that_fails_says_what_asyncio_says(run, loop, host, error, message):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+
+        async def main():
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                with pytest.raises(error) as raised:
+                    await loop.sock_connect(sock, (host, port))
+            expected = message.format(address=f"'{host}', {port}")
+            assert re.fullmatch(expected, str(raised.value))
+
+        run(main())

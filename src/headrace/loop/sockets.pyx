@@ -133,6 +133,7 @@ cdef class SocketMethods(Watchers):
         return connection, operation.peer
 
     async def sock_connect(self, sock, address):
+        cdef ConnectOperation operation
         self.check_socket(sock)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             resolved = await self._ensure_resolved(
@@ -146,8 +147,10 @@ cdef class SocketMethods(Watchers):
         try:
             await self._perform(sock, operation)
         except OSError as error:
-            if error.strerror != os.strerror(error.errno):
-                raise  # not the kernel's answer but the model's, which says more
+            # As asyncio: the address is told where the answer comes later, not where connect(2)
+            # itself has failed.  What the model says, rather than the kernel, is kept.
+            if not operation.started or error.strerror != os.strerror(error.errno):
+                raise
             raise type(error)(error.errno, f"Connect call failed {address}") from None
 
     async def _connect_other_family(self, sock, address):
