@@ -45,6 +45,26 @@ def new_event_loop(model: str | None = None) -> EventLoop:
 def run(
     main: Coroutine[Any, Any, _T], *, model: str | None = None, debug: bool | None = None
 ) -> _T:
-    """asyncio.run() on a headrace loop: run *main*, answer its result, close the loop."""
-    with asyncio.Runner(debug=debug, loop_factory=lambda: new_event_loop(model)) as runner:
+    """asyncio.run() on a headrace loop: run *main*, answer its result, close the loop.
+
+    Raises:
+        UnknownModelError: no model has that name; *main* has been closed.
+        ModelUnavailableError: it cannot be had here; *main* has been closed.
+    """
+
+    def loop_for_main() -> EventLoop:
+        try:
+            return new_event_loop(model)
+        except BaseException:
+            # Nobody else will await it, and "never awaited" would hide what went wrong.
+            if asyncio.iscoroutine(main):
+                main.close()
+            raise
+
+    with asyncio.Runner(debug=debug, loop_factory=loop_for_main) as runner:
         return runner.run(main)
+
+
+def __dir__() -> list[str]:
+    """What is public: without the modules that were imported to make it."""
+    return [*__all__, "__version__"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -64,3 +65,38 @@ def test_denied_io_uring_falls_back_silently_and_says_why_when_asked(run_program
     expected = "io_uring: io_uring_setup: Operation not permitted (blocked by seccomp?)"
     assert answer["reason"] == expected
     assert answer["error"] == expected
+
+
+@pytest.mark.parametrize("environment", [None, "nonsense"], ids=["argument", "variable"])
+def test_run_on_an_unknown_model_leaves_no_coroutine_that_was_never_awaited(
+    monkeypatch, environment
+):
+    async def main():
+        pass
+
+    if environment is not None:
+        monkeypatch.setenv("HEADRACE_MODEL", environment)
+    coroutine = main()
+    with pytest.raises(headrace.UnknownModelError):
+        headrace.run(coroutine, model=None if environment else "nonsense")
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+def test_run_on_an_unavailable_model_leaves_no_coroutine_that_was_never_awaited(monkeypatch):
+    async def main():
+        pass
+
+    def unavailable(model=None):
+        raise headrace.ModelUnavailableError("not here")
+
+    monkeypatch.setattr(headrace, "new_event_loop", unavailable)
+    coroutine = main()
+    with pytest.raises(headrace.ModelUnavailableError):
+        headrace.run(coroutine)
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+def test_package_shows_what_is_public_and_nothing_else():
+    shown = set(dir(headrace))
+    assert shown == {*headrace.__all__, "__version__"}
+    assert all(hasattr(headrace, name) for name in shown)
