@@ -78,7 +78,8 @@ cdef class Uring(Model):
     stevens = "asynchronous"
     waits = "the kernel"
     copies = "the kernel"
-    system_calls = ("io_uring_enter",)
+    # Streams need the first alone; a large send and sock_*() call directly, see submit().
+    system_calls = ("io_uring_enter", "recv", "send", "accept4")
     capabilities = {
         "edge_triggered": False,
         "cancels_at_once": False,
