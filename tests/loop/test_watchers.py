@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import re
 import socket
 
 import pytest
@@ -69,3 +71,128 @@ def test_watcher_whose_descriptor_was_closed_behind_its_back_disturbs_nobody(
     # A model that notices may say so.
     assert all(isinstance(entry["exception"], OSError) for entry in complaints)
     complaints.clear()
+
+
+# What these models cannot notice: epoll's kernel forgets a closed descriptor, and so does its
+# edge-triggered kind unless something is left to be done; a ring holds the file itself.
+NEVER_NOTICE = {"epoll"}
+NOTICE_WHEN_READY = {"epoll-edge", "uring"}
+METHODS = ["reader", "writer"]
+
+
+def watched_pair(ready: bool) -> tuple[socket.socket, socket.socket]:
+    """Two ends of which the first is ready for both sides, or for none."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    if ready:
+        far.send(b"for the reader")
+    else:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                near.send(bytes(65536))
+    return near, far
+
+
+async def turns_until(condition, count=100):
+    for _ in range(count):
+        if condition():
+            return True
+        await asyncio.sleep(0)
+    return False
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "quiet"])
+@pytest.mark.parametrize("by_number", [True, False], ids=["number", "object"])
+def test_watch_of_a_descriptor_that_is_closed_ends_and_is_told_once(
+    headrace_run, headrace_loop, complaints, method, ready, by_number
+):
+    loop = headrace_loop
+    called = []
+
+    async def main():
+        near, far = watched_pair(ready)
+        with far:
+            number = near.fileno()
+            getattr(loop, f"add_{method}")(number if by_number else near, called.append, None)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            near.close()
+            noticed = await turns_until(lambda: complaints)
+            calls = len(called)
+            # Nothing is left that would come up again.
+            assert not await turns_until(lambda: len(called) > calls)
+            silent = NEVER_NOTICE if ready else NEVER_NOTICE | NOTICE_WHEN_READY
+            assert noticed == (loop.model not in silent)
+            assert len(complaints) == noticed
+            if noticed:
+                assert not loop._operations_in_flight()
+            assert getattr(loop, f"remove_{method}")(number)
+
+    headrace_run(main())
+    for complaint in complaints:
+        assert complaint["exception"].errno == errno.EBADF
+        assert re.fullmatch(
+            r"descriptor \d+ was closed while it was being watched; "
+            rf"call remove_{method}\(\) before closing it",
+            complaint["message"],
+        )
+    complaints.clear()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_watch_of_a_number_that_has_become_another_files_is_the_new_files(
+    headrace_run, headrace_loop, bystander, complaints, method
+):
+    loop = headrace_loop
+
+    async def main():
+        called = asyncio.Event()
+        old, old_far = watched_pair(ready=False)
+        add = getattr(loop, f"add_{method}")
+        async with bystander():
+            with old_far:
+                number = old.fileno()
+                add(old, pytest.fail, "the old file's callback")
+                await asyncio.sleep(0)
+                old.close()
+                new, new_far = watched_pair(ready=True)
+                with new, new_far:
+                    if new.fileno() != number:
+                        pytest.fail("the number was not given out again")
+                    add(new, called.set)
+                    await called.wait()
+                    assert getattr(loop, f"remove_{method}")(new)
+
+    headrace_run(main())
+    assert complaints == []
+
+
+def test_number_that_is_open_again_before_the_loop_looks_is_watched_on(
+    headrace_run, headrace_loop, complaints
+):
+    """Reported as closed in one wait, and another file's by the time its turn comes."""
+    loop = headrace_loop
+    if loop.model not in ("select", "poll"):
+        pytest.skip("its wait does not report closed descriptors")
+
+    async def main():
+        old, old_far = watched_pair(ready=False)
+        number = old.fileno()
+        called = asyncio.Event()
+        with old_far:
+            loop.add_reader(number, called.set)
+            await asyncio.sleep(0)
+            old.close()
+            # The next turn runs this before what its wait has reported.
+            await asyncio.sleep(0)
+            new, new_far = watched_pair(ready=False)
+            with new, new_far:
+                assert new.fileno() == number
+                await turns_until(called.is_set, 5)
+                new_far.send(b"for the reader")
+                await called.wait()
+                loop.remove_reader(number)
+
+    headrace_run(main())
+    assert complaints == []

@@ -452,6 +452,10 @@ cdef class PollOperation(Operation):
         if poll_h.poll(&entry, 1, 0) <= 0:
             return OUTCOME_NOT_DONE
         self.flags = 0
+        if entry.revents & poll_h.POLLNVAL:
+            # Not open: it would be reported for ever, and no read or write by number helps.
+            self.result = -EBADF
+            return OUTCOME_DONE
         # Hang-up and errors wake both sides, as in asyncio: the next read or write reports them.
         if entry.revents & ~(poll_h.POLLIN | poll_h.POLLOUT):
             self.result = self.events

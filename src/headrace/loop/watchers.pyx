@@ -3,7 +3,7 @@
 from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.handle cimport Handle, make_handle
 from headrace.core.operation cimport READABLE, STATE_IDLE, WRITABLE, PollOperation
-from headrace.kernel.errno cimport ECANCELED, errno
+from headrace.kernel.errno cimport EBADF, ECANCELED, errno
 from headrace.kernel.errors cimport os_error
 from headrace.kernel.unistd cimport F_GETFD, fcntl
 from headrace.loop.engine cimport LoopCore
@@ -21,12 +21,31 @@ cdef class Watcher(PollOperation):
         if result < 0:
             if result != -ECANCELED:
                 self.handle.loop.call_exception_handler({
-                    "message": f"Cannot watch descriptor {self.fd}",
+                    "message": self.what_failed(result),
                     "exception": os_error(-result),
                     "handle": self.handle,
                 })
             return 0
         return self.handle.run(0, 0)
+
+    cdef object what_failed(self, int result):
+        if result != -EBADF:
+            return f"Cannot watch descriptor {self.fd}"
+        remove = "remove_reader" if self.events & READABLE else "remove_writer"
+        return (
+            f"descriptor {self.fd} was closed while it was being watched; "
+            f"call {remove}() before closing it"
+        )
+
+    cdef bint was_closed(self) except -1:
+        """Is what was watched closed, so that the number is another file's?
+
+        A number that was watched as such cannot tell.
+        """
+        try:
+            return descriptor_of(self.fileobj) != self.fd
+        except ValueError:
+            return True
 
 
 cdef class Watchers(LoopCore):
@@ -67,6 +86,10 @@ cdef class Watchers(LoopCore):
         cdef int fd = descriptor_of(fileobj)
         cdef void *entry = <void *>table.get(fd)
         self._check_closed()
+        if entry != NULL and (<Watcher>entry).was_closed():
+            # epoll has dropped it in silence, and a ring watches the old file.
+            self.unwatch(table, fd)
+            entry = NULL
         if entry != NULL and (<Watcher>entry).state != STATE_IDLE:
             watcher = <Watcher>entry
             watcher.handle.cancel()

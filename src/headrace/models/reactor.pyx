@@ -224,14 +224,15 @@ cdef class Registration(Runnable):
         while operation is not None:
             following = operation.behind
             if operation.events & events:
-                if certain:
+                # A hang-up may be a descriptor that was closed behind our back: poll(2) tells.
+                if certain and not events & HANGUP:
                     operation.result = operation.events & events
                 elif operation.perform(counters) == OUTCOME_NOT_DONE:
                     self.maybe_ready &= ~operation.events
                     operation = following
                     continue
                 counters.completions += 1
-                if operation.multishot:
+                if operation.goes_on():
                     operation.run(operation.result, MORE)
                 else:
                     self.take_out(operation)

@@ -94,13 +94,14 @@ cdef class SelectReadiness(Readiness):
         self.report_set(&readable, &writable, count)
 
     cdef int report_closed(self) except -1:
-        """select says that a descriptor is closed, not which: find it, or nobody is served."""
+        """select says that a descriptor is closed, not which: find it, or nobody is served.
+
+        It stays in the sets until the reactor removes it: by then it may be open again.
+        """
         cdef int fd
         for fd in range(self.descriptor_highest + 1):
             if FD_ISSET(fd, &self.readable) or FD_ISSET(fd, &self.writable):
                 if fcntl(fd, F_GETFD) < 0:
-                    FD_CLR(fd, &self.readable)
-                    FD_CLR(fd, &self.writable)
                     self.report(fd, HANGUP)
         return 0
 
