@@ -285,7 +285,7 @@ cdef class LoopCore:
           and the kernel no room in its completion ring.  Both cost time, and lose nothing.
 
         A count that is zero is left out of the inner dictionaries.  Counting goes on always, at
-        an increment each; asking costs a few microseconds, from any thread, also of a closed loop.
+        an increment each; asking costs about a microsecond, from any thread, also of a closed loop.
         """
         return self.counts.as_dict()
 

@@ -28,7 +28,7 @@ class EventLoop(asyncio.BaseEventLoop):
     def statistics(self) -> StatisticsDict:
         """What the loop and its model have done since the loop was made: counts, none of a time.
 
-        Counting goes on always; asking costs a few microseconds.  The docstring of the method itself
+        Counting goes on always; asking costs about a microsecond.  The docstring of the method itself
         says what each count means.
         """
 
