@@ -73,7 +73,11 @@ def running(command: list[str], folder: Path, port: str, **variables: str) -> It
         yield
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(DEADLINE_S)
+        try:
+            process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def listens(port: str) -> bool:

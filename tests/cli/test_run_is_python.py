@@ -238,11 +238,11 @@ asyncio.run(main())
         (signal.SIGHUP, [], -signal.SIGHUP),
     ],
 )
-def test_run_is_ended_by_a_signal_as_python_is(folder: Path, number, words, code):
+def test_run_is_ended_by_a_signal_as_python_is(folder: Path, started, number, words, code):
     (folder / "script.py").write_text(SLEEPER)
     outcomes = []
     for prefix in ([], ["-m", "headrace", "run"]):
-        with subprocess.Popen(
+        with started(
             [sys.executable, *prefix, "script.py", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -259,8 +259,8 @@ def test_run_is_ended_by_a_signal_as_python_is(folder: Path, number, words, code
     assert outcomes[0][0] == code
 
 
-def test_run_is_the_same_process_as_the_program(folder):
-    with subprocess.Popen(
+def test_run_is_the_same_process_as_the_program(folder, started):
+    with started(
         [sys.executable, "-m", "headrace", "run", "-c", "import os; print(os.getpid())"],
         stdout=subprocess.PIPE,
     ) as process:

@@ -73,7 +73,10 @@ def serving(command, port) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             process.send_signal(signal.SIGINT)
-            errors = process.communicate(timeout=DEADLINE_S)[1]
+            try:
+                errors = process.communicate(timeout=DEADLINE_S)[1]
+            finally:
+                process.kill()
         assert "Traceback" not in errors.partition("KeyboardInterrupt")[0], errors
         assert "Error" not in errors, errors
 

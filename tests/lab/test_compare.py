@@ -233,9 +233,9 @@ def test_compare_gives_the_reason_of_a_command_that_does_not_exist():
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_compare_shows_what_was_measured_when_it_is_stopped(tmp_path, stop):
+def test_compare_shows_what_was_measured_when_it_is_stopped(started, tmp_path, stop):
     path = tmp_path / "result.json"
-    with subprocess.Popen(
+    with started(
         [*COMPARE, "--seconds", "1000", "--mode", "sockets",
          "--busy", "2", "--idle", "0", "--models", "asyncio", "--json", str(path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -251,7 +251,7 @@ def test_compare_shows_what_was_measured_when_it_is_stopped(tmp_path, stop):
     assert not is_running(server, "service.py")
 
 
-def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
+def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(started, tmp_path):
     path = tmp_path / "result.json"
     port = free_port()
     script = tmp_path / "server.py"
@@ -259,7 +259,7 @@ def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
     again = tmp_path / "again"
     # The second start of the command never answers: by then the first round is done.
     command = f"test -e {again} && exec sleep 1000; touch {again}; exec python3 {script} {port}"
-    with subprocess.Popen(
+    with started(
         [*COMPARE, *SHORT, "--repeat", "2", "--models", "asyncio", "--json", str(path),
          "--http", f"http://127.0.0.1:{port}/", "--", "sh", "-c", command],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -275,8 +275,8 @@ def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
     assert not is_running(server, "sleep 1000")
 
 
-def test_compare_killed_outright_leaves_no_server():
-    with subprocess.Popen(
+def test_compare_killed_outright_leaves_no_server(started):
+    with started(
         [*COMPARE, "--models", "asyncio", "--seconds", "1000", "--mode", "streams"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
@@ -286,8 +286,8 @@ def test_compare_killed_outright_leaves_no_server():
     wait_until(lambda: not is_running(server, "service.py"))
 
 
-def test_compare_stopped_before_it_has_begun_shows_no_traceback():
-    with subprocess.Popen(
+def test_compare_stopped_before_it_has_begun_shows_no_traceback(started):
+    with started(
         [sys.executable, "-c", STOPPED_EARLY], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         _, err = process.communicate(timeout=30)

@@ -18,19 +18,18 @@ sys.stdin.readline()
 """
 
 
-def test_counter_counts_the_system_calls_of_a_program():
+def test_counter_counts_the_system_calls_of_a_program(started):
     try:
         trace_point = read_trace_point()
     except NotCountableError as error:
         pytest.skip(str(error))
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
         try:
             counter = SystemCallCounter(trace_point, [process.pid])
         except NotCountableError as error:
-            process.kill()
             pytest.skip(str(error))
         process.stdin.write(b"go\n")
         process.stdin.flush()
@@ -38,6 +37,7 @@ def test_counter_counts_the_system_calls_of_a_program():
         counted = counter.read()
         counter.close()
         process.stdin.close()
+        process.wait()
     assert CALLS <= counted <= CALLS + 20
 
 
