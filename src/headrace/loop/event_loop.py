@@ -22,6 +22,7 @@ from typing import Any
 
 from headrace.core.handle import Handle
 from headrace.kernel.fork import fork_generation_now
+from headrace.loop import witness
 from headrace.loop.listener import Listener
 from headrace.loop.sockets import SocketMethods
 from headrace.loop.stream_transport import stream_transport
@@ -76,9 +77,12 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
         self._fork_generation = fork_generation_now()
         self._bind(forked)
         mine = self._take_wakeup_fd()
+        noted = witness.note_begin(self, self.model)
         try:
             super().run_forever()
         finally:
+            if noted:
+                witness.note_end(self, self.model)
             if mine and not self._signal_handlers:
                 signal.set_wakeup_fd(-1)
 
