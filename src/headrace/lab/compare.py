@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from headrace.lab.options import BadArgumentsError, Options, parse
-from headrace.lab.process import STOPPING_SIGNALS
+from headrace.lab.stopping import Stopped, stopping_signals
 
 if TYPE_CHECKING:
     from headrace.lab.contenders import Contender
@@ -28,14 +25,6 @@ EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_ARGUMENTS = 2
 LAB_PACKAGES = ("hdrh", "rich")
 MISSING_LAB = "headrace compare needs the lab's packages: pip install 'headrace[lab]'"
-
-
-class Stopped(BaseException):
-    """SIGINT, SIGTERM or SIGHUP arrived: end everything and show what there is."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 def main(argv: list[str]) -> int:
@@ -136,21 +125,6 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
     if status == 0 and not (all_written and any(row.measured for row in rows)):
         status = EXIT_NOTHING_MEASURED
     return status
-
-
-@contextmanager
-def stopping_signals() -> Iterator[None]:
-    """The signals that ask us to end become one exception, so that nothing is left behind."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in STOPPING_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def measure_all(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -17,10 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+from headrace.lab.stopping import STOPPING_SIGNALS, die_with_parent
+
 PR_SET_CHILD_SUBREAPER = 36
 STOP_S = 3.0
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAST_BYTES = 4096
+LAST_LINES_MAX = 3
+LINE_CHARACTERS_MAX = 200
+NOT_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 CPU_CLOCK = 2  # CPUCLOCK_SCHED of <linux/posix-timers.h>
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -60,12 +65,6 @@ class Usage:
 def adopt_orphans() -> None:
     """Grandchildren whose parent ends become ours, so that none can outlive the measurement."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent() -> None:
-    """Runs in the child: not even a SIGKILL of ours leaves it behind."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING_SIGNALS)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def children(pid: int) -> list[int]:
@@ -178,14 +177,21 @@ class ServerProcess:
     def last_words(self) -> str:
         """How it ended and the last line of its standard error, in one line."""
         status = self.popen.poll()
-        self.errors.seek(0)
-        lines = self.errors.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1].strip() if lines else "no message"
+        last = (self.last_lines() or ["no message"])[-1]
         if status is None:
             return last
         if status < 0:
             return f"the server died of {signal.Signals(-status).name}: {last}"
         return f"the server ended with status {status}: {last}"
+
+    def last_lines(self) -> list[str]:
+        """The last lines of its standard error that are not empty, the newest at the end."""
+        fd = self.errors.fileno()
+        start = max(0, os.fstat(fd).st_size - LAST_BYTES)
+        # pread, because the file's offset is shared: after a seek the server would write there.
+        text = os.pread(fd, LAST_BYTES, start).decode(errors="replace")
+        lines = [NOT_TEXT.sub("", line).strip() for line in text.split("\n")]
+        return [line[:LINE_CHARACTERS_MAX] for line in lines if line][-LAST_LINES_MAX:]
 
     def stop(self) -> None:
         """Ends it and all its descendants: asked first, killed after three seconds."""
