@@ -1,110 +1,61 @@
 """``headrace compare`` from end to end: short runs, real servers, nothing left behind."""
 
 import base64
-import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
-import socket
+import struct
 import subprocess
 import sys
-import time
-from pathlib import Path
+import termios
 
 import pytest
+from comparing import (
+    COMPARE,
+    SHORT,
+    answered,
+    command_line,
+    descendants,
+    is_running,
+    run,
+    run_json,
+    started,
+    wait_until,
+)
 from hdrh.histogram import HdrHistogram
 
-from headrace.lab.process import process_tree
+from headrace.lab.columns import COLUMNS
 from headrace.lab.service import MODES
 
-COMPARE = [sys.executable, "-m", "headrace.lab.compare"]
-SHORT = ["--seconds", "0.1", "--repeat", "1", "--busy", "5", "--idle", "5"]
-THREADED = """\
-import http.server, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-    def log_message(self, *rest): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
-AIOHTTP = """\
-import sys
-from aiohttp import web
-async def plain(request):
-    return web.Response(text="hello")
-async def chunked(request):
-    response = web.StreamResponse()
-    response.enable_chunked_encoding()
-    await response.prepare(request)
-    await response.write(b"hello")
-    return response
-application = web.Application()
-application.add_routes([web.get("/", plain), web.get("/chunked", chunked)])
-web.run_app(application, host="127.0.0.1", port=int(sys.argv[1]), print=None)
-"""
+NOTHING = "headrace compare: nothing was measured\n"
+ENDLESS = ("--models", "asyncio", "--seconds", "1000", "--busy", "2", "--idle", "0")
 STOPPED_EARLY = """\
 import os, signal, sys
 from headrace.lab import compare
 compare.prepare = lambda options: os.kill(os.getpid(), signal.SIGINT)
 sys.exit(compare.main([]))
 """
-
-
-def run(*arguments: str, timeout_s: float = 50) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMPARE, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False
-    )
-
-
-def run_json(tmp_path: Path, *arguments: str) -> dict:
-    path = tmp_path / "result.json"
-    answer = run("--json", str(path), *arguments)
-    assert answer.returncode == 0, answer.stderr
-    return json.loads(path.read_text())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def command_line(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return ""
-
-
-def descendants(process: subprocess.Popen, start: str) -> list[int]:
-    """The processes below this one whose command line starts so, or holds it for a script."""
-    return [
-        pid
-        for pid in process_tree(process.pid)[1:]
-        if (line := command_line(pid)).startswith(start) or f"/{start}" in line
-    ]
-
-
-def is_running(pid: int, word: str) -> bool:
-    """Whether it is still that process: numbers come round again."""
-    return word in command_line(pid)
-
-
-def processes_with(word: str) -> list[str]:
-    found = [command_line(int(name)) for name in os.listdir("/proc") if name.isdigit()]
-    return [line for line in found if word in line]
-
-
-def wait_until(holds, seconds: float = 20.0):
-    """Polls for a condition of another process; a limit, not a measure."""
-    end = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-    return found
+# A parent that waits to be killed, and says who its child is.
+PARENT = """\
+import subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(child.pid, flush=True)
+child.wait()
+"""
+# A thread starts the comparison and ends, its process goes on.
+THREAD = """\
+import subprocess, sys, threading
+children = []
+def start():
+    children.append(subprocess.Popen(sys.argv[1:]))
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+sys.exit(children[0].wait())
+"""
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -112,10 +63,10 @@ def test_compare_measures_asyncio_in_each_mode(tmp_path, mode):
     report = run_json(tmp_path, *SHORT, "--mode", mode, "--models", "asyncio")
     (row,) = report["rows"]
     assert (row["model"], row["kind"], row["errors"]) == ("asyncio", "peer", 0)
-    assert row["requests_per_s"] > 0
-    assert row["latency_us"]["p50"] > 0
-    assert row["cpu_us_per_request"] > 0
-    assert row["rss_bytes"] > 1_000_000
+    (only,) = row["rounds"]
+    assert only["requests"] > 0
+    assert only["cpu_us_per_request"] > 0
+    assert only["rss_bytes"] > 1_000_000
     assert report["flags"]["mode"] == mode
 
 
@@ -126,8 +77,9 @@ def test_compare_measures_models_peers_and_floors_side_by_side(tmp_path):
     for row in report["rows"]:
         assert row["errors"] == 0 or row["requests_per_s"] is None
     epoll = by_model["epoll"]
-    assert epoll["requests_per_s"] > 0
-    assert epoll["syscalls_per_request"] > 0  # by the kernel, or by the loop's own count
+    assert answered(epoll) > 0
+    # By the kernel, or by the loop's own count.
+    assert epoll["rounds"][0]["syscalls_per_request"] > 0
     assert epoll["rounds"][0]["statistics"]["loop_iterations"] > 0
 
 
@@ -146,23 +98,10 @@ def test_compare_writes_everything_measured_as_json(tmp_path):
         assert base64.b64decode(one["histogram"])
 
 
-def test_compare_prints_a_table_that_fits_a_file(tmp_path):
-    answer = run(*SHORT, "--models", "asyncio")
-    assert answer.returncode == 0
-    assert "\x1b" not in answer.stdout + answer.stderr
-    table = [line for line in answer.stdout.splitlines() if "│" in line or "━" in line]
-    assert table
-    assert max(map(len, table)) <= 120
-    assert "requests/s" in answer.stdout
-    assert "asyncio" in answer.stdout
-
-
 def test_compare_writes_one_page_that_needs_no_other_file(tmp_path):
     path = tmp_path / "result.html"
-    answer = run(*SHORT, "--models", "asyncio,epoll", "--html", str(path))
-    assert answer.returncode == 0, answer.stderr
+    run(*SHORT, "--models", "asyncio,epoll", "--html", str(path))
     page = path.read_text()
-    assert page.count("<svg") == 3
     assert not re.search(r"(?:src|href)\s*=|url\(|@import|<script|<link|https?://", page)
     assert "prefers-color-scheme" in page
     assert "asyncio" in page
@@ -184,111 +123,124 @@ def test_compare_says_that_select_cannot_carry_the_load(tmp_path):
     assert select["requests_per_s"] is None
     assert select["trusted"] is False
     assert "1023" in select["notes"][0]
-    assert epoll["requests_per_s"] > 0
+    assert answered(epoll) > 0
     assert epoll["errors"] == 0
 
 
-@pytest.mark.parametrize("path", ["/", "/chunked"])
-def test_compare_loads_an_aiohttp_application(tmp_path, path):
-    pytest.importorskip("aiohttp")
-    port = free_port()
-    report = run_json(
-        tmp_path, *SHORT, "--models", "uring,epoll,asyncio",
-        "--http", f"http://127.0.0.1:{port}{path}", "--", sys.executable, "-c", AIOHTTP, str(port),
-    )  # fmt: skip
-    assert [row["model"] for row in report["rows"]] == ["uring", "epoll", "asyncio"]
-    for row in report["rows"]:
-        assert row["errors"] == 0, row["notes"]
-        assert row["requests_per_s"] > 0
+def test_compare_prints_every_column_into_a_pipe():
+    answer = run(*SHORT, "--models", "asyncio")
+    assert "\x1b" not in answer.stdout + answer.stderr
+    head, units = answer.stdout.splitlines()[1:3]
+    assert head.split() == ["model", *(column.name for column in COLUMNS)]
+    assert units.split() == [column.unit for column in COLUMNS if column.unit]
+    assert "asyncio" in answer.stdout
 
 
-def test_compare_loads_a_threaded_server_behind_a_shell(tmp_path):
-    port = free_port()
-    script = tmp_path / "server.py"
-    script.write_text(THREADED)
-    report = run_json(
-        tmp_path, *SHORT, "--models", "asyncio", "--http", f"http://localhost:{port}/",
-        "--", "sh", "-c", f"{sys.executable} {script} {port} & wait",
-    )  # fmt: skip
-    (row,) = report["rows"]
-    assert row["errors"] == 0, row["notes"]
-    assert row["cpu_us_per_request"] > 0
-    assert processes_with(str(script)) == []
-
-
-def test_compare_gives_the_reason_of_a_command_that_fails():
-    answer = run(
-        *SHORT, "--models", "asyncio", "--http", f"http://127.0.0.1:{free_port()}/",
-        "--", sys.executable, "-c", "raise SystemExit('no such configuration')",
-    )  # fmt: skip
-    assert answer.returncode == 1
-    assert "the server ended with status 1: no such configuration" in answer.stdout
-
-
-def test_compare_gives_the_reason_of_a_command_that_does_not_exist():
-    url = f"http://127.0.0.1:{free_port()}/"
-    answer = run(*SHORT, "--models", "asyncio", "--http", url, "--", "/no/such/program")
-    assert answer.returncode == 1
-    assert "No such file or directory: '/no/such/program'" in answer.stdout
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_compare_shows_what_was_measured_when_it_is_stopped(started, tmp_path, stop):
-    path = tmp_path / "result.json"
-    with started(
-        [*COMPARE, "--seconds", "1000", "--mode", "sockets",
-         "--busy", "2", "--idle", "0", "--models", "asyncio", "--json", str(path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+@pytest.mark.parametrize("columns", [60, 80])
+def test_compare_prints_no_line_beyond_the_terminal(columns):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+    with subprocess.Popen(
+        [*COMPARE, *SHORT, "--models", "asyncio,epoll-edge"], start_new_session=True,
+        stdout=theirs, stderr=subprocess.DEVNULL, env=environment | {"TERM": "xterm"},
     ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 4096):
+                shown += piece
+        except OSError:
+            pass  # what the last writer's end looks like here
+    os.close(ours)
+    assert process.returncode in (0, 1)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "…" not in shown.decode()
+    assert any(line.startswith("epoll-edge ") for line in lines)
+
+
+def test_compare_writes_json_to_standard_output_for_a_dash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = run(*SHORT, "--models", "asyncio", "--json", "-")
+    assert json.loads(answer.stdout)["rows"][0]["model"] == "asyncio"
+    assert "requests" in answer.stderr  # the table
+    assert os.listdir(tmp_path) == []
+
+
+def test_compare_writes_its_page_to_standard_output_for_a_dash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = run(*SHORT, "--models", "asyncio", "--html", "-")
+    assert answer.stdout.startswith("<!doctype html>")
+    assert answer.stdout.endswith("</html>\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_compare_ends_with_1_when_nobody_reads_its_standard_output():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMPARE, *SHORT, "--models", "asyncio", "--json", "-"]
+    answer = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert answer.returncode == 1
+    assert "headrace compare: standard output: Broken pipe" in answer.stderr
+    assert "Exception ignored" not in answer.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_compare_stopped_before_the_first_row_says_that_nothing_was_measured(tmp_path, stop):
+    path = tmp_path / "result.json"
+    with started(*ENDLESS, "--mode", "sockets", "--json", str(path)) as process:
         (server,) = wait_until(lambda: descendants(process, "service.py"))
         process.send_signal(stop)
         out, err = process.communicate(timeout=30)
-    assert process.returncode == 128 + stop
-    assert "interrupted; measured so far:" in err
-    assert "Traceback" not in err
-    assert "requests/s" in out
-    assert json.loads(path.read_text())["interrupted"] is True
+    assert (process.returncode, out) == (128 + stop, "")
+    assert err == f"{NOTHING}wrote {path}\n"
+    report = json.loads(path.read_text())
+    assert (report["interrupted"], report["rows"]) == (True, [])
     assert not is_running(server, "service.py")
 
 
-def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(started, tmp_path):
-    path = tmp_path / "result.json"
-    port = free_port()
-    script = tmp_path / "server.py"
-    script.write_text(THREADED)
-    again = tmp_path / "again"
-    # The second start of the command never answers: by then the first round is done.
-    command = f"test -e {again} && exec sleep 1000; touch {again}; exec python3 {script} {port}"
-    with started(
-        [*COMPARE, *SHORT, "--repeat", "2", "--models", "asyncio", "--json", str(path),
-         "--http", f"http://127.0.0.1:{port}/", "--", "sh", "-c", command],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        (server,) = wait_until(lambda: descendants(process, "sleep 1000"))
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
-    (row,) = json.loads(path.read_text())["rows"]
-    assert row["requests_per_s"] > 0
-    assert len(row["rounds"]) == 1
-    assert "asyncio" in out
-    assert not is_running(server, "sleep 1000")
+def test_compare_stopped_before_it_has_begun_says_that_nothing_was_measured():
+    with started(program=(sys.executable, "-c", STOPPED_EARLY)) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", NOTHING)
 
 
-def test_compare_killed_outright_leaves_no_server(started):
-    with started(
-        [*COMPARE, "--models", "asyncio", "--seconds", "1000", "--mode", "streams"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+def test_compare_killed_outright_leaves_no_server():
+    with started(*ENDLESS, "--mode", "streams") as process:
         (server,) = wait_until(lambda: descendants(process, "service.py"))
         process.kill()
         process.wait()
-    wait_until(lambda: not is_running(server, "service.py"))
+        wait_until(lambda: not is_running(server, "service.py"))
 
 
-def test_compare_stopped_before_it_has_begun_shows_no_traceback(started):
-    with started(
-        [sys.executable, "-c", STOPPED_EARLY], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, b"")
+def test_compare_ends_when_its_parent_is_killed():
+    with started(*COMPARE, *ENDLESS, program=(sys.executable, "-c", PARENT)) as parent:
+        compare = int(parent.stdout.readline())
+        (server,) = wait_until(lambda: descendants(parent, "service.py"))
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not is_running(compare, "headrace.lab.compare"))
+        assert not is_running(server, "service.py")
+
+
+def test_compare_goes_on_when_the_thread_that_started_it_ends():
+    command = (*COMPARE, *SHORT, "--models", "asyncio", "--json", "-")
+    with started(*command, program=(sys.executable, "-c", THREAD)) as parent:
+        out, _ = parent.communicate(timeout=60)
+    assert json.loads(out)["interrupted"] is False
+
+
+def test_compare_under_nohup_outlives_its_parent_and_a_hangup():
+    with started("nohup", *COMPARE, *ENDLESS, program=(sys.executable, "-c", PARENT)) as parent:
+        compare = int(parent.stdout.readline())
+        wait_until(lambda: descendants(parent, "service.py"))
+        parent.kill()
+        parent.wait()
+        try:
+            os.kill(compare, signal.SIGHUP)
+            assert "headrace.lab.compare" in command_line(compare)
+        finally:
+            os.kill(compare, signal.SIGTERM)
+        wait_until(lambda: not is_running(compare, "headrace.lab.compare"))

@@ -41,23 +41,81 @@ def test_summary_uses_all_rounds_for_a_percentile_that_one_cannot_carry():
     assert "5,000 requests are too few for p99.9" in row.figures["notes"][0]
 
 
-@pytest.mark.parametrize(
-    ("figures", "words"),
-    [
-        ({"errors": {"wrong_bytes": 3}}, "errors: 3 wrong bytes"),
-        ({"errors": {"http_status": 9}, "bad_status": 404}, "(first: 404)"),
-        ({"exceptions": 2, "first_exception": "boom"}, "2 exceptions in the server's loop"),
-        ({"requests": 150}, "too short: 150 requests"),
-        ({"busy_share": 0.99, "server_busy_share": 0.6}, "load generator overloaded"),
-        ({"shared_core": True}, "share the only core"),
-        ({"failed": "the server died of SIGSEGV: no message"}, "SIGSEGV"),
-        ({"requests": 0}, "not a single request was answered"),
-    ],
-)
-def test_summary_does_not_trust_a_spoiled_round(figures, words):
-    row = summarise(ASYNCIO, [a_round(**figures)])
+FLAWED = [
+    ({"errors": {"wrong_bytes": 3}}, "errors", "had errors: 3 wrong bytes"),
+    ({"errors": {"http_status": 9}, "bad_status": 404}, "errors", "(first: 404)"),
+    (
+        {"exceptions": 2, "first_exception": "boom"},
+        "exceptions",
+        "had 2 exceptions in the server's loop, the first: boom",
+    ),
+    ({"requests": 150}, "too short", "were too short: 150 requests"),
+    (
+        {"busy_share": 0.99, "server_busy_share": 0.6},
+        "generator overloaded",
+        "had an overloaded load generator: the server was only 60% busy",
+    ),
+    ({"failed": "died of SIGSEGV: no message"}, "failed", "failed: died of SIGSEGV"),
+    ({"requests": 0}, "no replies", "not a single request was answered"),
+]
+FIGURES = [
+    "requests_per_s",
+    "cpu_us_per_request",
+    "syscalls_per_request",
+    "rss_bytes",
+    "rss_bytes_per_connection",
+]
+
+
+@pytest.mark.parametrize(("figures", "flaw", "words"), FLAWED)
+def test_summary_has_no_figures_where_all_rounds_have_a_flaw(figures, flaw, words):
+    row = summarise(ASYNCIO, [a_round(rss_bytes=9, **figures)])
     assert not row.trusted
-    assert words in " ".join(row.figures["notes"])
+    assert not row.measured
+    assert [row.figures[name] for name in FIGURES] == [None] * len(FIGURES)
+    assert set(row.figures["latency_us"].values()) == {None}
+    assert row.figures["spread"] == {}
+    (note,) = row.figures["notes"]
+    assert words.partition(": ")[2] in note
+    assert "rounds" not in note.partition(":")[0]
+    assert [one["flaw"] for one in row.figures["rounds"]] == [flaw]
+    assert row.figures["rounds"][0]["requests"] == figures.get("requests", 20_000)
+
+
+@pytest.mark.parametrize(("figures", "flaw", "words"), FLAWED)
+def test_summary_is_made_of_the_good_rounds_and_counts_the_others(figures, flaw, words):
+    good = [a_round(requests=n) for n in (19_000, 21_000)]
+    row = summarise(ASYNCIO, [good[0], a_round(**figures), good[1]])
+    assert row.measured
+    assert not row.trusted
+    assert row.figures["requests_per_s"] == 20_000
+    assert row.figures["spread"]["requests_per_s"] == [19_000, 21_000]
+    assert row.figures["good_rounds"] == 2
+    assert [one["flaw"] for one in row.figures["rounds"]] == [None, flaw, None]
+    (note,) = row.figures["notes"]
+    assert note.startswith("1 of 3 rounds ")
+    assert words in note
+
+
+def test_summary_without_a_good_round_has_no_figures_but_counts_all_errors():
+    row = summarise(ASYNCIO, [a_round(errors={"reset": 2}) for _ in range(3)])
+    assert not row.measured
+    assert row.figures["notes"] == ["errors: 6 reset by the server"]
+    assert (row.figures["errors"], row.figures["requests"]) == (6, 60_000)
+
+
+def test_summary_counts_each_flaw_by_its_rounds():
+    rounds = [a_round(errors={"reset": 1}), a_round(requests=5), a_round(errors={"reset": 2})]
+    assert summarise(ASYNCIO, rounds).figures["notes"] == [
+        "2 of 3 rounds had errors: 3 reset by the server",
+        "1 of 3 rounds were too short: 5 requests in a round; measure longer (--seconds)",
+    ]
+
+
+def test_summary_doubts_the_figures_of_an_only_core():
+    row = summarise(ASYNCIO, [a_round(shared_core=True, busy_share=0.99, server_busy_share=0.5)])
+    assert row.trusted
+    assert "share the only core" in row.figures["notes"][0]
 
 
 @pytest.mark.parametrize(

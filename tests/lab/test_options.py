@@ -34,6 +34,9 @@ from headrace.lab import compare, options
         (["--http", "http://127.0.0.1:99999/", "--", "x"], "bad URL"),
         (["--http", "http://127.0.0.1/\u00fc", "--", "x"], "printable ASCII"),
         (["--http", "http://127.0.0.1:1/", "--floor", "--", "x"], "--floor"),
+        (["--http", "http://127.0.0.1:1/", "--mode", "protocol", "--", "x"], "--mode is of the"),
+        (["--http", "http://127.0.0.1:1/", "--size", "1024", "--", "x"], "--size is of the"),
+        (["--json", "-", "--html", "-"], "only one of them fits standard output"),
     ],
 )
 def test_compare_names_a_bad_argument(argv, words, capsys):
@@ -70,3 +73,9 @@ def test_options_split_the_command_at_the_first_dashes():
     found = options.parse(["--http", "http://h/", "--busy", "3", "--", "run", "--", "--busy", "x"])
     assert found.command == ("run", "--", "--busy", "x")
     assert (found.busy, found.idle) == (3, 0)
+
+
+def test_options_have_the_service_s_defaults_without_http():
+    found = options.parse(["--json", "./-"])
+    assert (found.mode, found.size, found.idle) == ("protocol", 1024, 500)
+    assert found.json == "./-"  # a file of that name, unlike "-"

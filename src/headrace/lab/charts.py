@@ -100,8 +100,18 @@ def rate_chart(rows: Sequence[Mapping[str, Any]]) -> str:
     return drawing(TOP * 2 + len(known) * LINE, "requests per second", parts)
 
 
+def has_split(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether user and kernel time are told apart in every row that has CPU time.
+
+    In a short run the split is not known.  Bars with and without it beside each other would be
+    read as if the ones without were all kernel time.
+    """
+    known = [row for row in rows if row["cpu_us_per_request"]]
+    return all(row["user_us_per_request"] is not None for row in known)
+
+
 def cost_chart(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Server CPU per request as bars, cheapest first; the user part is solid."""
+    """Server CPU per request as bars, cheapest first; the user part is solid, where known."""
     known = sorted(
         (row for row in rows if row["cpu_us_per_request"]),
         key=lambda row: row["cpu_us_per_request"],
@@ -109,17 +119,19 @@ def cost_chart(rows: Sequence[Mapping[str, Any]]) -> str:
     if not known:
         return ""
     highest = max(row["cpu_us_per_request"] for row in known)
+    is_split = has_split(rows)
     parts = []
     for index, row in enumerate(known):
         middle = TOP + index * LINE + LINE / 2
         whole = row["cpu_us_per_request"] / highest * PLOT
-        user = (row["user_us_per_request"] or 0.0) / highest * PLOT
+        solid = row["user_us_per_request"] / highest * PLOT if is_split else whole
         box = f'y="{middle - BAR / 2:.1f}" height="{BAR}" rx="3"'
         parts.append(row_name(row, middle + 5))
-        parts.append(
-            f'<rect class="bar pale {bar_class(row)}" x="{LEFT}" width="{whole:.1f}" {box}/>'
-            f'<rect class="bar {bar_class(row)}" x="{LEFT}" width="{user:.1f}" {box}/>'
-        )
+        if is_split:
+            parts.append(
+                f'<rect class="bar pale {bar_class(row)}" x="{LEFT}" width="{whole:.1f}" {box}/>'
+            )
+        parts.append(f'<rect class="bar {bar_class(row)}" x="{LEFT}" width="{solid:.1f}" {box}/>')
         parts.append(text(LEFT + whole + 8, middle + 5, short(row["cpu_us_per_request"]), "value"))
     return drawing(TOP * 2 + len(known) * LINE, "server CPU per request", parts)
 

@@ -10,16 +10,15 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from headrace.lab.options import BadArgumentsError, Options, parse
+from headrace.lab.options import NOTHING_MEASURED, BadArgumentsError, Options, parse
 from headrace.lab.stopping import Stopped, stopping_signals
 
 if TYPE_CHECKING:
     from headrace.lab.contenders import Contender
     from headrace.lab.measure import Plan, Round
     from headrace.lab.process import Cores
-    from headrace.lab.summary import Row
 
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_ARGUMENTS = 2
@@ -30,8 +29,9 @@ MISSING_LAB = "headrace compare needs the lab's packages: pip install 'headrace[
 def main(argv: list[str]) -> int:
     """Runs ``headrace compare`` and answers its exit status.
 
-    0: at least one row was measured. 1: none was. 2: bad arguments, or the lab's packages are
-    missing. 128 + N: signal N ended it; what was measured so far has been shown.
+    0: at least one row has figures. 1: none has. 2: bad arguments, or the lab's packages are
+    missing. 128 + N: signal N ended it; what was
+    measured so far has been shown.
     """
     try:
         with stopping_signals():
@@ -50,6 +50,9 @@ def prepare_and_measure(argv: list[str]) -> int:
         return complain(MISSING_LAB)
     except (BadArgumentsError, ValueError) as error:
         return complain(f"headrace compare: {error}")
+    except Stopped:
+        print(NOTHING_MEASURED, file=sys.stderr)
+        raise
     return measure_and_show(options, contenders, plan)
 
 
@@ -74,8 +77,8 @@ def prepare(options: Options) -> tuple[list[Contender], Plan]:
         require_free(target)
         known = contenders.user_commands(options.command)
     else:
-        wants_floor = options.floor or any(n.startswith("c-") for n in options.models or ())
         known = contenders.headrace_models(options.mode) + contenders.peers(options.mode)
+        wants_floor = options.floor or any(n.startswith("c-") for n in options.models or ())
         known += contenders.floors() if wants_floor else []
     chosen = contenders.choose(known, options.models)
     if options.models and options.floor:
@@ -105,6 +108,8 @@ def find_trace_point() -> int | None:
 
 def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) -> int:
     from headrace.lab.process import Cores, adopt_orphans
+    from headrace.lab.show import show
+    from headrace.lab.summary import summarise
 
     cores = Cores.choose()
     if plan.target is None:
@@ -121,7 +126,10 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
         status = 128 + stop.number
     finally:
         os.sched_setaffinity(0, allowed)
-    rows, all_written = show(options, contenders, rounds, cores, interrupted=status != 0)
+    # Of an interrupted run, only the rows that have rounds.
+    chosen = [one for one in contenders if rounds[one.name] or status == 0]
+    rows = [summarise(one, rounds[one.name]) for one in chosen]
+    all_written = show(options, rows, cores, interrupted=status != 0)
     if status == 0 and not (all_written and any(row.measured for row in rows)):
         status = EXIT_NOTHING_MEASURED
     return status
@@ -153,46 +161,6 @@ def measure_all(
 
 def ticker(show: Callable[[str, int, str], None], who: str, number: int) -> Callable[[str], None]:
     return lambda what: show(who, number, what)
-
-
-def show(
-    options: Options,
-    contenders: list[Contender],
-    rounds: dict[str, list[Round]],
-    cores: Cores,
-    *,
-    interrupted: bool,
-) -> tuple[list[Row], bool]:
-    """Writes the files and prints the table: the rows, and whether every file was written.
-
-    Of an interrupted run, only the rows that have rounds.  The files come first: nobody may be
-    reading the table any more, which ends this process.
-    """
-    from headrace.lab.machine import describe_machine, machine_line, versions
-    from headrace.lab.page import write_page
-    from headrace.lab.report import build_report, title_line, write_json
-    from headrace.lab.summary import summarise
-    from headrace.lab.table import ResultConsole, print_result
-
-    chosen = [one for one in contenders if rounds[one.name] or not interrupted]
-    rows = [summarise(one, rounds[one.name]) for one in chosen]
-    machine = describe_machine()
-    report: dict[str, Any] = build_report(
-        options, rows, machine, versions(), cores, interrupted=interrupted
-    )
-    all_written = True
-    for path, write in ((options.json, write_json), (options.html, write_page)):
-        if path is not None:
-            try:
-                write(path, report)
-                print(f"wrote {path}", file=sys.stderr)
-            except OSError as error:
-                print(f"headrace compare: {path}: {error.strerror}", file=sys.stderr)
-                all_written = False
-    if interrupted:
-        print("interrupted; measured so far:", file=sys.stderr)
-    print_result(ResultConsole(), rows, title_line(report["flags"]), machine_line(machine))
-    return rows, all_written
 
 
 if __name__ == "__main__":

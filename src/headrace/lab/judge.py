@@ -1,9 +1,15 @@
-"""Whether a figure may be printed as if it were good, and what to say when it may not."""
+"""Which rounds may make a figure, and what to say of the others.
+
+A round with a flaw makes no figure: its numbers look like any other's and mean something else.
+Where good rounds are left, the row is made of those and says how many were left out; where none
+is, it has the reason in place of figures.  What was measured is in the JSON's rounds all the same.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from headrace.lab.measure import Round
 
@@ -36,31 +42,95 @@ def count_errors(rounds: Sequence[Round]) -> dict[str, int]:
     return dict(kinds)
 
 
-def failure_note(rounds: Sequence[Round]) -> list[str]:
-    failed = [one.failed for one in rounds if one.failed is not None]
-    return [failed[0]] if failed else []
+def is_overloaded(one: Round) -> bool:
+    """The generator limits the result when it never rests while the server does."""
+    is_server_busy = (one.server_busy_share or 0.0) >= SERVER_BUSY_SHARE
+    return not one.shared_core and one.window.busy_share > OVERLOAD_SHARE and not is_server_busy
 
 
-def error_notes(rounds: Sequence[Round]) -> list[str]:
+def failure_words(rounds: Sequence[Round]) -> str:
+    return str(rounds[0].failed)
+
+
+def error_words(rounds: Sequence[Round]) -> str:
     kinds = count_errors(rounds)
-    if not kinds:
-        return []
     words = ", ".join(f"{count:,} {ERROR_WORDS.get(kind, kind)}" for kind, count in kinds.items())
     status = next((one.window.bad_status for one in rounds if one.window.bad_status), 0)
-    return [f"errors: {words}" + (f" (first: {status})" if status else "")]
+    return words + (f" (first: {status})" if status else "")
 
 
-def exception_notes(rounds: Sequence[Round]) -> list[str]:
+def exception_words(rounds: Sequence[Round]) -> str:
     count = sum(one.exceptions for one in rounds)
     first = next((one.first_exception for one in rounds if one.first_exception), None)
-    return [f"{count:,} exceptions in the server's loop, the first: {first}"] if count else []
+    return f"{count:,} exceptions in the server's loop, the first: {first}"
 
 
-def sample_notes(measured: Sequence[Round]) -> list[str]:
-    fewest = min((one.window.requests for one in measured), default=0)
-    if measured and fewest < REQUESTS_MIN:
-        return [f"too short: {fewest:,} requests in a round; measure longer (--seconds)"]
-    return []
+def sample_words(rounds: Sequence[Round]) -> str:
+    fewest = min(one.window.requests for one in rounds)
+    return f"{fewest:,} requests in a round; measure longer (--seconds)"
+
+
+def overload_words(rounds: Sequence[Round]) -> str:
+    share = min(one.server_busy_share or 0.0 for one in rounds)
+    return f"the server was only {share:.0%} busy; its true rate is higher"
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Why a round makes no figure."""
+
+    name: str
+    holds: Callable[[Round], bool]
+    words: Callable[[Sequence[Round]], str]
+    of_all: str = ""
+    """What stands before the words when all rounds have it, and when only some have."""
+    of_some: str = ""
+
+
+# In the order in which they explain each other: a round has the first that holds.
+FLAWS = (
+    Flaw("failed", lambda one: one.failed is not None, failure_words, "", "failed: "),
+    Flaw("errors", lambda one: one.window.error_count > 0, error_words, "errors: ", "had errors: "),
+    Flaw("exceptions", lambda one: one.exceptions > 0, exception_words, "", "had "),
+    Flaw(
+        "no replies",
+        lambda one: one.window.requests == 0,
+        lambda rounds: "not a single request was answered",
+        of_some="failed: ",
+    ),
+    Flaw(
+        "too short",
+        lambda one: one.window.requests < REQUESTS_MIN,
+        sample_words,
+        "too short: ",
+        "were too short: ",
+    ),
+    Flaw(
+        "generator overloaded",
+        is_overloaded,
+        overload_words,
+        "load generator overloaded: ",
+        "had an overloaded load generator: ",
+    ),
+)
+
+
+def flaw_of(one: Round) -> Flaw | None:
+    """Why this round makes no figure; None if it is good."""
+    return next((flaw for flaw in FLAWS if flaw.holds(one)), None)
+
+
+def flaw_notes(rounds: Sequence[Round]) -> list[str]:
+    """What spoiled which part of the rounds, the worst first."""
+    found = []
+    for flaw in FLAWS:
+        flawed = [one for one in rounds if flaw_of(one) is flaw]
+        if len(flawed) == len(rounds) > 0:
+            found.append(flaw.of_all + flaw.words(flawed))
+        elif flawed:
+            count = f"{len(flawed)} of {len(rounds)} rounds "
+            found.append(count + flaw.of_some + flaw.words(flawed))
+    return found
 
 
 def percentile_notes(latency_us: Mapping[str, float | None], requests: int) -> list[str]:
@@ -71,31 +141,12 @@ def percentile_notes(latency_us: Mapping[str, float | None], requests: int) -> l
     return [f"{requests:,} requests are too few for {' and '.join(missing)}; try --seconds"]
 
 
-def generator_notes(measured: Sequence[Round]) -> list[str]:
-    """The generator limits the result when it never rests while the server does."""
-    if any(one.shared_core for one in measured):
-        return ["server and load share the only core: the rate and the latency are of both"]
-    overloaded = [
-        one
-        for one in measured
-        if one.window.busy_share > OVERLOAD_SHARE
-        and (one.server_busy_share or 0.0) < SERVER_BUSY_SHARE
-    ]
-    if 2 * len(overloaded) <= len(measured):
-        return []  # the median does not stand on them
-    share = min(one.server_busy_share or 0.0 for one in overloaded)
-    return [
-        f"load generator overloaded in {len(overloaded)} of {len(measured)} rounds: the server"
-        f" was only {share:.0%} busy; its true rate is higher"
-    ]
-
-
-def doubts(measured: Sequence[Round], rates: Sequence[float], median: float) -> list[str]:
+def doubts(good: Sequence[Round], rates: Sequence[float], median: float) -> list[str]:
     """Somebody else used the cores, or the rounds disagree: one note, with the figures."""
-    if any(one.shared_core for one in measured):
-        return []  # a worse note stands there already
-    load = max((1.0 - one.window.cpu_share for one in measured), default=0.0)
-    server = max((one.server_lost_share or 0.0 for one in measured), default=0.0)
+    if any(one.shared_core for one in good):
+        return ["server and load share the only core: the rate and the latency are of both"]
+    load = max((1.0 - one.window.cpu_share for one in good), default=0.0)
+    server = max((one.server_lost_share or 0.0 for one in good), default=0.0)
     spread = (max(rates) - min(rates)) / median if len(rates) > 1 and median > 0 else 0.0
     found = []
     if load > OTHERS_SHARE_MAX:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from headrace.lab.service import MODES
 
@@ -15,6 +15,10 @@ IDLE_MAX = 1_000_000
 SIZE_MAX = 16 * 2**20
 SECONDS_MAX = 3600.0
 REPEAT_MAX = 1000
+STANDARD_OUTPUT = "-"
+NOTHING_MEASURED = "headrace compare: nothing was measured"
+# Those of the upper-case service; with --http they would be ignored, so they are refused there.
+SERVICE_DEFAULTS: dict[str, Any] = {"size": 1024, "mode": MODES[0]}
 
 DESCRIPTION = """\
 Load the same upper-case service under every I/O model of headrace, under stock asyncio and the
@@ -45,8 +49,9 @@ class Options:
     repeat: int
     models: tuple[str, ...] | None
     floor: bool
-    json: Path | None
-    html: Path | None
+    json: str | None
+    """The file to write, or ``-`` for standard output; the same for ``html``."""
+    html: str | None
     http: str | None
     command: tuple[str, ...]
 
@@ -92,14 +97,16 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-def writable(text: str) -> Path:
+def writable(text: str) -> str:
     """A file that can be made: found out now, not after two minutes of measuring."""
+    if text == STANDARD_OUTPUT:
+        return text
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a directory, expected a file")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r}: there is no directory {str(path.parent)!r}")
-    return path
+    return text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -114,19 +121,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="connections that always have one request outstanding (default 100)")  # fmt: skip
     add("--idle", type=whole(0, IDLE_MAX), default=None, metavar="M",
         help="connections that are only there (default 500; 0 with --http)")  # fmt: skip
-    add("--size", type=whole(1, SIZE_MAX), default=1024, metavar="BYTES",
+    add("--size", type=whole(1, SIZE_MAX), default=None, metavar="BYTES",
         help="bytes of a request and of its reply (default 1024)")  # fmt: skip
     add("--seconds", type=seconds, default=1.0, metavar="S",
         help="measured time of a row in each round (default 1)")  # fmt: skip
-    add("--mode", choices=MODES, default="protocol",
+    add("--mode", choices=MODES, default=None,
         help="style of the service (default protocol)")  # fmt: skip
     add("--repeat", type=whole(1, REPEAT_MAX), default=3, metavar="R",
         help="rounds, interleaved over the rows; the median counts (default 3)")  # fmt: skip
     add("--models", type=names, metavar="A,B,C",
         help="only these rows, in this order: models, asyncio, uvloop, c-epoll, ...")  # fmt: skip
     add("--floor", action="store_true", help="add the same service in plain C")
-    add("--json", type=writable, metavar="FILE", help="write everything measured to FILE")
-    add("--html", type=writable, metavar="FILE", help="write one page with charts to FILE")
+    add("--json", type=writable, metavar="FILE",
+        help="write everything measured to FILE; - is standard output")  # fmt: skip
+    add("--html", type=writable, metavar="FILE",
+        help="write one page with charts to FILE; - is standard output")  # fmt: skip
     add("--http", metavar="URL", help="load your own service: http://127.0.0.1:PORT/PATH")
     add("command", nargs="*", metavar="-- COMMAND", help="the command that serves URL")
     return parser
@@ -140,6 +149,18 @@ def parse(argv: list[str]) -> Options:
     """
     own, command = split_command(argv)
     found = build_parser().parse_args(own)
+    refuse_contradictions(found, command)
+    values = vars(found) | {"command": tuple(command)}
+    if values["idle"] is None:
+        values["idle"] = 0 if found.http else 500
+    for name, default in SERVICE_DEFAULTS.items():
+        if values[name] is None:
+            values[name] = default
+    return Options(**values)
+
+
+def refuse_contradictions(found: argparse.Namespace, command: list[str]) -> None:
+    """What each argument by itself cannot know."""
     if found.command:
         raise BadArgumentsError(f"unexpected argument {found.command[0]!r}; COMMAND goes after --")
     if found.http and not command:
@@ -148,10 +169,11 @@ def parse(argv: list[str]) -> Options:
         raise BadArgumentsError(f"a command ({command[0]!r}) needs the URL it serves: --http URL")
     if found.http and found.floor:
         raise BadArgumentsError("--floor is the upper-case service in C; it has no --http")
-    values = vars(found) | {"command": tuple(command)}
-    if values["idle"] is None:
-        values["idle"] = 0 if found.http else 500
-    return Options(**values)
+    for name in SERVICE_DEFAULTS:
+        if found.http and getattr(found, name) is not None:
+            raise BadArgumentsError(f"--{name} is of the upper-case service; it has no --http")
+    if found.json == found.html == STANDARD_OUTPUT:
+        raise BadArgumentsError("--json - and --html -: only one of them fits standard output")
 
 
 def split_command(argv: list[str]) -> tuple[list[str], list[str]]:

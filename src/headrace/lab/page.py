@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from headrace.lab.charts import cost_chart, latency_chart, rate_chart
+from headrace.lab.charts import cost_chart, has_split, latency_chart, rate_chart
+from headrace.lab.columns import COLUMNS, SPOILED, cell, is_measured, mark, reason
 from headrace.lab.machine import machine_line
 from headrace.lab.report import title_line
-from headrace.lab.table import SPOILED, cells, marked_notes
+from headrace.lab.table import MARKS, marked_notes
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf8;--card:#fff;--ink:#1d2327;--soft:#5e6a71;
@@ -52,23 +52,16 @@ th:first-child,td:first-child{text-align:left;padding-left:0;position:sticky;lef
 background:var(--card);padding-right:8px}
 td:first-child{font-weight:600}td:first-child i{display:inline-block;width:9px;height:9px;
 border-radius:50%;margin-right:8px;background:var(--hue)}
+td.reason{text-align:left;white-space:normal}
+td.reason span{display:block;min-width:11em;max-width:min(60em,calc(100vw - 190px))}
+td b{color:var(--soft);margin-left:6px}tr.doubtful td b{color:var(--bad)}
 tr.doubtful td{color:var(--soft)}tr.doubtful td:first-child{font-weight:400}
 tbody tr:last-child td{border-bottom:0}
 .notes{list-style:none;padding:0;margin:8px 0 0;font-size:.92rem}
 .notes li{padding:3px 0}.notes .serious b{color:var(--bad)}
 footer{margin-top:22px;overflow-wrap:anywhere}
 """
-HEADS = (
-    "model",
-    "requests/s",
-    "p50 µs",
-    "p99 µs",
-    "p99.9 µs",
-    "CPU µs/req",
-    "syscalls/req",
-    "RSS MiB",
-    "errors",
-)
+Row = Mapping[str, Any]
 KINDS = {"headrace": "headrace", "peer": "other loops", "plain": "plain asyncio", "floor": "C"}
 
 
@@ -81,9 +74,10 @@ def card(title: str, explanation: str, body: str) -> str:
     )
 
 
-def charts(rows: list[Mapping[str, Any]]) -> str:
-    rate = "requests per second; more is better; whiskers: all rounds"
-    cost = "µs; less is better; solid: user time, pale: kernel"
+def charts(rows: Sequence[Row]) -> str:
+    rate = "requests per second; more is better; whiskers: all good rounds"
+    split = "solid: user time, pale: kernel" if has_split(rows) else "user and kernel time together"
+    cost = f"µs; less is better; {split}"
     latency = "● p50  ◆ p99  ▲ p99.9, logarithmic; further left is better"
     cards = (
         card("Throughput", rate, rate_chart(rows)),
@@ -94,31 +88,47 @@ def charts(rows: list[Mapping[str, Any]]) -> str:
     return f'<div class="charts">{"".join(cards)}</div>'
 
 
-def table(rows: list[Mapping[str, Any]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in HEADS)
+def table(rows: Sequence[Row]) -> str:
+    head = "".join(f'<th scope="col">{escape(one.title)}</th>' for one in COLUMNS)
     lines = []
     for row in rows:
-        first, *rest = (escape(cell) for cell in cells(dict(row)))
-        marked = f'<td class="{row["kind"]}"><i></i>{first}</td>'
+        sign = f"<b>{mark(row)}</b>" if mark(row) else ""
+        name = f'<td class="{row["kind"]}"><i></i>{escape(row["model"])}{sign}</td>'
         kind = "" if row["trusted"] else ' class="doubtful"'
-        lines.append(f"<tr{kind}>{marked}{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>")
+        lines.append(f"<tr{kind}>{name}{figures(row)}</tr>")
     return (
-        '<div class="scroll"><table><thead><tr>'
+        '<div class="scroll"><table><thead><tr><th scope="col">model</th>'
         f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
-def notes(rows: list[Mapping[str, Any]]) -> str:
+def figures(row: Row) -> str:
+    """A row's cells, or its reason in their place."""
+    if not is_measured(row):
+        return (
+            f'<td class="reason" colspan="{len(COLUMNS)}"><span>{escape(reason(row))}</span></td>'
+        )
+    return "".join(f"<td>{escape(cell(one, row))}</td>" for one in COLUMNS)
+
+
+def marks_line(rows: Sequence[Row]) -> str:
+    """What the marks mean, if there are any."""
+    if not any(mark(row) for row in rows):
+        return ""
+    return f"; {MARKS}"
+
+
+def notes(rows: Sequence[Row]) -> str:
     items = []
-    for mark, who, note in marked_notes(rows):
-        kind = ' class="serious"' if mark == SPOILED else ""
-        items.append(f"<li{kind}><b>{escape(who)}</b>: {escape(note)}</li>")
+    for sign, who, note in marked_notes(rows, with_reasons=True):
+        kind = ' class="serious"' if sign == SPOILED else ""
+        items.append(f"<li{kind}>{sign} <b>{escape(who)}</b>: {escape(note)}</li>")
     if not items:
         return ""
     return f'<section class="card"><h2>Notes</h2><ul class="notes">{"".join(items)}</ul></section>'
 
 
-def legend(rows: list[Mapping[str, Any]]) -> str:
+def legend(rows: Sequence[Row]) -> str:
     present = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     items = "".join(f'<span class="{kind}"><i></i>{KINDS[kind]}</span>' for kind in present)
     return f'<div class="legend">{items}</div>'
@@ -142,14 +152,11 @@ def build_page(report: Mapping[str, Any]) -> str:
 <p class="soft">{escape(machine_line(dict(report["machine"])))}</p>{legend(rows)}</header>
 {charts(rows)}
 <section class="card wide"><h2>All figures</h2>
-<p class="soft">medians of the rounds; ± is half the distance between best and worst round</p>
+<p class="soft">medians of the good rounds; ± is half the distance between best and worst\
+{marks_line(rows)}</p>
 {table(rows)}</section>
 <footer class="soft"><p>headrace compare, {escape(report["time"])}; \
 {escape(versions_line(report))}.</p>
 <p>Only ratios from one run count: a machine's speed drifts between runs.</p></footer>
 </main></body></html>
 """
-
-
-def write_page(path: Path, report: Mapping[str, Any]) -> None:
-    path.write_text(build_page(report), encoding="utf-8")

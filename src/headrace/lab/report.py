@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from headrace.lab.options import Options
@@ -61,5 +60,5 @@ def title_line(flags: Mapping[str, Any]) -> str:
     return f"upper-case service, {flags['mode']}: {load}, {flags['size_bytes']:,} bytes, {times}"
 
 
-def write_json(path: Path, report: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def json_text(report: Mapping[str, Any]) -> str:
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"

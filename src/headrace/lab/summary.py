@@ -29,9 +29,8 @@ class Row:
     """One line of the result, ready for the table, the JSON and the page."""
 
     figures: dict[str, Any]
-    histogram: HdrHistogram
     trusted: bool
-    """Whether its figures may be printed as if they were good."""
+    """Whether every round was good."""
 
     @property
     def model(self) -> str:
@@ -39,6 +38,7 @@ class Row:
 
     @property
     def measured(self) -> bool:
+        """Whether there is at least one good round."""
         return self.figures["requests_per_s"] is not None
 
 
@@ -68,12 +68,12 @@ def latency_figures(
     return found
 
 
-def spreads(measured: Sequence[Round]) -> dict[str, list[float]]:
+def spreads(good: Sequence[Round]) -> dict[str, list[float]]:
     found = {}
     for name in SPREAD_FIGURES:
         values = [
             value
-            for one in measured
+            for one in good
             if (
                 value := requests_per_s(one)
                 if name == SPREAD_FIGURES[0]
@@ -92,68 +92,66 @@ def connection_bytes(one: Round) -> float | None:
     return (one.rss_bytes - one.rss_start_bytes) / one.connections
 
 
-def system_calls(measured: Sequence[Round]) -> dict[str, float] | None:
+def system_calls(good: Sequence[Round]) -> dict[str, float] | None:
     """System calls per request by name, where the loop counts them."""
-    for one in reversed(measured):
+    for one in reversed(good):
         counted = (one.statistics or {}).get("system_calls")
         if isinstance(counted, dict) and one.window.requests:
             return {name: count / one.window.requests for name, count in counted.items() if count}
     return None
 
 
-def raw_round(one: Round, histogram: HdrHistogram | None) -> dict[str, Any]:
+def raw_round(one: Round) -> dict[str, Any]:
     """A round as it goes into the JSON, its latencies as an HdrHistogram V2 payload."""
     figures = asdict(one)
     window = figures.pop("window")
     window.pop("latency_ns")
     del figures["model"]
-    return {**figures, **window, "histogram": encode(histogram) if histogram else None}
+    flaw = judge.flaw_of(one)
+    return {
+        **figures,
+        **window,
+        "flaw": flaw.name if flaw else None,
+        "histogram": encode(histogram_of(one.window.latency_ns)) if one.window.requests else None,
+    }
 
 
 def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
-    """The row of a contender; with no round that measured anything its figures are None."""
-    measured = [one for one in rounds if one.failed is None and one.window.requests > 0]
-    histograms = [histogram_of(one.window.latency_ns) for one in measured]
+    """The row of a contender, made of its good rounds; without any, its figures are None."""
+    good = [one for one in rounds if judge.flaw_of(one) is None]
+    histograms = [histogram_of(one.window.latency_ns) for one in good]
     merged = merge_histograms(histograms)
-    rate = median_of(measured, requests_per_s)
-    errors = judge.count_errors(rounds)
-    serious = [
-        *([contender.reason] if contender.reason else []),
-        *judge.failure_note(rounds),
-        *judge.error_notes(rounds),
-        *judge.exception_notes(rounds),
-        *judge.sample_notes(measured),
-        *judge.generator_notes(measured),
-    ]
-    if not serious and rounds and not measured:
-        serious = ["not a single request was answered"]
-    rates = [requests_per_s(one) for one in measured]
     latency_us = latency_figures(histograms, merged)
+    rates = [requests_per_s(one) for one in good]
+    rate = median_of(good, requests_per_s)
+    errors = judge.count_errors(rounds)
+    was_loaded = any(one.failed is None for one in rounds)
+    serious = [contender.reason] if contender.reason else judge.flaw_notes(rounds)
     doubts = [
         *judge.percentile_notes(latency_us, merged.get_total_count()),
-        *judge.doubts(measured, rates, rate or 0.0),
+        *judge.doubts(good, rates, rate or 0.0),
     ]
-    by_round = dict(zip(map(id, measured), histograms, strict=True))
     figures = {
         "model": contender.name,
         "kind": contender.kind,
         "version": contender.version,
         "requests_per_s": rate,
         "latency_us": latency_us,
-        "cpu_us_per_request": median_of(measured, lambda one: one.cpu_us_per_request),
-        "user_us_per_request": median_of(measured, lambda one: one.user_us_per_request),
-        "system_us_per_request": median_of(measured, lambda one: one.system_us_per_request),
-        "syscalls_per_request": median_of(measured, lambda one: one.syscalls_per_request),
-        "syscalls_source": next((r.syscalls_source for r in measured if r.syscalls_source), None),
-        "system_calls_per_request": system_calls(measured),
-        "rss_bytes": median_of(measured, lambda one: one.rss_bytes),
-        "rss_bytes_per_connection": median_of(measured, connection_bytes),
-        "errors": sum(errors.values()) if measured or errors else None,
+        "cpu_us_per_request": median_of(good, lambda one: one.cpu_us_per_request),
+        "user_us_per_request": median_of(good, lambda one: one.user_us_per_request),
+        "system_us_per_request": median_of(good, lambda one: one.system_us_per_request),
+        "syscalls_per_request": median_of(good, lambda one: one.syscalls_per_request),
+        "syscalls_source": next((r.syscalls_source for r in good if r.syscalls_source), None),
+        "system_calls_per_request": system_calls(good),
+        "rss_bytes": median_of(good, lambda one: one.rss_bytes),
+        "rss_bytes_per_connection": median_of(good, connection_bytes),
+        "errors": sum(errors.values()) if was_loaded or errors else None,
         "error_kinds": errors,
-        "requests": sum(one.window.requests for one in measured),
-        "spread": spreads(measured),
+        "requests": sum(one.window.requests for one in rounds),
+        "spread": spreads(good),
         "trusted": not serious,
         "notes": serious + doubts,
-        "rounds": [raw_round(one, by_round.get(id(one))) for one in rounds],
+        "good_rounds": len(good),
+        "rounds": [raw_round(one) for one in rounds],
     }
-    return Row(figures, merged, not serious)
+    return Row(figures, not serious)

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from headrace.lab.columns import (
+    COLUMNS,
+    DOUBT,
+    LEAST_IMPORTANT,
+    SPOILED,
+    Column,
+    cell,
+    is_measured,
+    mark,
+    reason,
+)
 from headrace.lab.judge import DISTURBED
-from headrace.lab.summary import Row
 
-FILE_COLUMNS = 120
-ABSENT = "-"
-SPOILED = "!"  # figures not to be relied on
-DOUBT = "*"
+GAP = "  "
 DISTURBED_LINES_MAX = 2
+NARROWEST = 20
+"""A reason is not wrapped to less than this beside a long name."""
+
+MARKS = (
+    f"{SPOILED} rounds were left out (all of them where there are no figures);"
+    f" {DOUBT} good, with a doubt"
+)
+
+Row = Mapping[str, Any]
 
 
 class ResultConsole(Console):
@@ -27,83 +43,146 @@ class ResultConsole(Console):
         raise  # the BrokenPipeError that rich is handling
 
 
-def number(value: float | None, digits: int = 0) -> str:
-    return ABSENT if value is None else f"{value:,.{digits}f}"
+@dataclass(frozen=True)
+class Layout:
+    """Which columns there is room for."""
+
+    columns: tuple[Column, ...]
+    with_spread: bool
+
+    def left_out(self) -> list[str]:
+        names = [column.name for column in COLUMNS if column not in self.columns]
+        return names if self.with_spread else ["±", *names]
 
 
-def latency(value: float | None) -> str:
-    """Three significant digits, in us."""
-    if value is None:
-        return ABSENT
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+def layouts() -> list[Layout]:
+    """From everything to the least, in the order in which room is made."""
+    found = [Layout(COLUMNS, with_spread=True), Layout(COLUMNS, with_spread=False)]
+    left: tuple[Column, ...] = COLUMNS
+    for dropped in LEAST_IMPORTANT:
+        left = tuple(column for column in left if column is not dropped)
+        found.append(Layout(left, with_spread=False))
+    return found
 
 
-def spread(row: dict[str, Any], name: str) -> str:
-    """Half the distance between the best and the worst round, in per cent of the median."""
-    bounds, median = row["spread"].get(name), row[name]
-    if not bounds or not median or len(row["rounds"]) < 2:
-        return ""
-    return f" ±{(bounds[1] - bounds[0]) / 2 / median * 100:.0f}%"
+def width_of(column: Column, rows: Sequence[Row], *, with_spread: bool) -> int:
+    texts = [cell(column, row, with_spread=with_spread) for row in rows if is_measured(row)]
+    return max(map(len, (column.name, column.unit, *texts)))
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    at = row["latency_us"]
-    rss = row["rss_bytes"]
-    rate = number(row["requests_per_s"])
-    return [
-        row["model"],
-        rate + spread(row, "requests_per_s"),
-        latency(at["p50"]),
-        latency(at["p99"]),
-        latency(at["p999"]),
-        number(row["cpu_us_per_request"], 2) + spread(row, "cpu_us_per_request"),
-        number(row["syscalls_per_request"], 2),
-        number(None if rss is None else rss / 2**20, 1),
-        number(row["errors"]),
-    ]
+def name_width(rows: Sequence[Row]) -> int:
+    return max(len("model"), *(len(row["model"]) for row in rows)) + len(f" {SPOILED}")
 
 
-def build_table(rows: Sequence[Row], title: str) -> Table:
-    """The table; a row that cannot be trusted is dim and has a star, its notes follow below."""
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    heads = ("requests/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs/req", "syscalls/req")
-    for head in (*heads, "RSS MiB", "errors"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        texts = cells(row.figures)
-        if row.figures["notes"]:
-            texts[0] += f" {DOUBT if row.trusted else SPOILED}"
-        style = "" if row.trusted else "dim"
-        table.add_row(*(Text(text, style=style) for text in texts))
-    return table
+def total_width(layout: Layout, rows: Sequence[Row]) -> int:
+    widths = (width_of(one, rows, with_spread=layout.with_spread) for one in layout.columns)
+    return name_width(rows) + sum(len(GAP) + width for width in widths)
 
 
-def marked_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """(mark, who, note): what spoils a row first; many disturbed rows share one line."""
+def choose_layout(rows: Sequence[Row], columns: int | None) -> Layout:
+    """The fullest that fits; without a limit, everything."""
+    candidates = layouts()
+    if columns is None:
+        return candidates[0]
+    fitting = (one for one in candidates if total_width(one, rows) <= columns)
+    return next(fitting, candidates[-1])
+
+
+def head_lines(layout: Layout, rows: Sequence[Row]) -> list[str]:
+    """Names, units, and a rule as long as the table."""
+    names = "model".ljust(name_width(rows))
+    units = " " * name_width(rows)
+    for column in layout.columns:
+        width = width_of(column, rows, with_spread=layout.with_spread)
+        names += GAP + column.name.rjust(width)
+        units += GAP + column.unit.rjust(width)
+    return [names, units.rstrip(), "─" * len(names)]
+
+
+def row_lines(layout: Layout, row: Row, rows: Sequence[Row], columns: int | None) -> list[str]:
+    """A row's figures, or its reason in their place."""
+    indent = name_width(rows)
+    name = row["model"].ljust(indent - 2) + f" {mark(row)}".ljust(2)
+    if not is_measured(row):
+        return wrapped(reason(row), columns, name + GAP, " " * indent + GAP)
+    line = name
+    for column in layout.columns:
+        width = width_of(column, rows, with_spread=layout.with_spread)
+        line += GAP + cell(column, row, with_spread=layout.with_spread).rjust(width)
+    return [line]
+
+
+def wrapped(words: str, columns: int | None, first: str = "", later: str = "  ") -> list[str]:
+    """Lines between words; a word longer than a line stays whole, since it may be a path."""
+    if columns is None:
+        return [first + words]
+    return textwrap.wrap(
+        words,
+        max(columns, len(later) + NARROWEST),
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def left_out_line(layout: Layout, rows: Sequence[Row], columns: int | None) -> str | None:
+    missing = layout.left_out()
+    if columns is None or not missing:
+        return None
+    needed = total_width(layouts()[0], rows)
+    return (
+        f"left out for want of room: {', '.join(missing)}; a terminal of {needed} columns or --json"
+        " shows them"
+    )
+
+
+def marked_notes(rows: Sequence[Row], *, with_reasons: bool) -> list[tuple[str, str, str]]:
+    """(mark, who, note): what spoils a row first; many disturbed rows share one line.
+
+    With reasons: also the notes that stand in place of figures.
+    """
     found = []
     disturbed = []
     for row in rows:
+        if not (is_measured(row) or with_reasons):
+            continue
         for note in row["notes"]:
             if note.startswith(DISTURBED):
                 disturbed.append((DOUBT, row["model"], note))
             else:
-                found.append((DOUBT if row["trusted"] else SPOILED, row["model"], note))
+                found.append((mark(row), row["model"], note))
     if len(disturbed) > DISTURBED_LINES_MAX:
         words = "the machine was busy with other programs; repeat it on a quiet one"
-        disturbed = [(DOUBT, f"{len(disturbed)} of {len(rows)} rows", words)]
-    return found + disturbed
+        who = f"{', '.join(model for _, model, _ in disturbed)} ({len(disturbed)} of {len(rows)})"
+        disturbed = [(DOUBT, who, words)]
+    return sorted(found, key=lambda one: one[0] != SPOILED) + disturbed
+
+
+def table_lines(
+    rows: Sequence[Row], title: str, footer: str, columns: int | None
+) -> list[tuple[str, str]]:
+    """(line, style) of table, notes and machine line, for so many columns or without a limit."""
+    layout = choose_layout(rows, columns)
+    found = [(line, "bold") for line in wrapped(title, columns)]
+    found += [(line, "bold") for line in head_lines(layout, rows)]
+    for row in rows:
+        style = "" if row["trusted"] else "dim"
+        found += [(line, style) for line in row_lines(layout, row, rows, columns)]
+    found.append(("", ""))
+    for sign, who, note in marked_notes(rows, with_reasons=False):
+        found += [(line, "") for line in wrapped(f"{sign} {who}: {note}", columns)]
+    small = [left_out_line(layout, rows, columns)]
+    if any(row["notes"] for row in rows):
+        small.append(MARKS)
+    for text in (*small, footer):
+        found += [(line, "dim") for line in wrapped(text, columns)] if text else []
+    return found
 
 
 def print_result(console: Console, rows: Sequence[Row], title: str, footer: str) -> None:
-    """Prints table, notes and machine line; a file gets 120 columns and no colour codes."""
-    if not console.is_terminal:
-        console = ResultConsole(
-            file=console.file, width=FILE_COLUMNS, no_color=True, highlight=False
-        )
-    console.print(build_table(rows, title))
-    for mark, who, note in marked_notes([row.figures for row in rows]):
-        console.print(f"{mark} [bold]{escape(who)}[/bold]: {escape(note)}", soft_wrap=True)
-    if any(row.figures["notes"] for row in rows):
-        console.print(f"[dim]{SPOILED} not to be relied on; {DOUBT} good, with a doubt[/dim]")
-    console.print(f"[dim]{escape(footer)}[/dim]")
+    """Prints table, notes and machine line; a file gets every column, and no colour codes."""
+    columns = console.width if console.is_terminal else None
+    for line, style in table_lines(rows, title, footer, columns):
+        # Text, soft_wrap: what we have laid out is neither marked up, cut nor wrapped again.
+        console.print(Text(line, style=style if console.is_terminal else ""), soft_wrap=True)

@@ -1,0 +1,79 @@
+"""The end of a comparison: its table, and the files that were asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.lab.machine import describe_machine, machine_line, versions
+from headrace.lab.options import NOTHING_MEASURED, STANDARD_OUTPUT, Options
+from headrace.lab.page import build_page
+from headrace.lab.process import Cores
+from headrace.lab.report import build_report, json_text, title_line
+from headrace.lab.summary import Row
+from headrace.lab.table import ResultConsole, print_result
+
+Writer = Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Whether a report was written, and what to say about it."""
+
+    is_written: bool
+    line: str
+
+
+def show(options: Options, rows: Sequence[Row], cores: Cores, *, interrupted: bool) -> bool:
+    """Writes the files and prints the table; answers whether all of it was written."""
+    machine = describe_machine()
+    report = build_report(options, rows, machine, versions(), cores, interrupted=interrupted)
+    wanted = ((options.json, json_text), (options.html, build_page))
+    # The files first: after a hang-up there is no terminal any more, and they are asked for still.
+    files = [write(path, text, report) for path, text in wanted if path is not None]
+    try:
+        print_rows(options, report, machine_line(machine))
+        for file in files:
+            if file.line:
+                print(file.line, file=sys.stderr)
+    except OSError:
+        return False
+    return all(file.is_written for file in files)
+
+
+def print_rows(options: Options, report: Mapping[str, Any], footer: str) -> None:
+    if not report["rows"]:
+        print(NOTHING_MEASURED, file=sys.stderr)
+        return
+    if report["interrupted"]:
+        print("interrupted; measured so far:", file=sys.stderr)
+    # Standard output is one document then, for a program to read.
+    is_taken = STANDARD_OUTPUT in (options.json, options.html)
+    print_result(ResultConsole(stderr=is_taken), report["rows"], title_line(report["flags"]), footer)
+
+
+def write(path: str, text: Writer, report: Mapping[str, Any]) -> Written:
+    """Writes a report to its file or to standard output."""
+    try:
+        if path == STANDARD_OUTPUT:
+            write_standard_output(text(report))
+        else:
+            Path(path).write_text(text(report), encoding="utf-8")
+    except OSError as error:
+        who = "standard output" if path == STANDARD_OUTPUT else path
+        return Written(False, f"headrace compare: {who}: {error.strerror}")
+    return Written(True, "" if path == STANDARD_OUTPUT else f"wrote {path}")
+
+
+def write_standard_output(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # What could not be written is still buffered, and Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
