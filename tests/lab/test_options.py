@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from headrace.lab import compare, options
+from headrace.lab import compare, contenders, options
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,19 @@ from headrace.lab import compare, options
         (["--http", "http://127.0.0.1:1/", "--floor", "--", "x"], "--floor"),
         (["--http", "http://127.0.0.1:1/", "--mode", "protocol", "--", "x"], "--mode is of the"),
         (["--http", "http://127.0.0.1:1/", "--size", "1024", "--", "x"], "--size is of the"),
+        (["--models", "kqueue"], "asyncio, uvloop, rloop, blazio, c-epoll, c-uring"),
+        (
+            ["--http", "http://127.0.0.1:1/", "--models", "uvloop", "--", "x"],
+            "'uvloop' has no part with --http",
+        ),
+        (
+            ["--http", "http://127.0.0.1:1/", "--models", "c-uring", "--", "x"],
+            "'c-uring' has no part with --http",
+        ),
+        (
+            ["--http", "http://127.0.0.1:1/", "--models", "kqueue", "--", "x"],
+            "unknown model 'kqueue'; known: nonblocking",
+        ),
         (["--json", "-", "--html", "-"], "only one of them fits standard output"),
     ],
 )
@@ -79,3 +92,21 @@ def test_options_have_the_service_s_defaults_without_http():
     found = options.parse(["--json", "./-"])
     assert (found.mode, found.size, found.idle) == ("protocol", 1024, 500)
     assert found.json == "./-"  # a file of that name, unlike "-"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("python app.py --port 80",), ("/bin/sh", "-c", "python app.py --port 80")),
+        (("python", "my app.py"), ("python", "my app.py")),
+        (("./app",), ("./app",)),
+    ],
+)
+def test_command_of_a_single_line_is_the_shell_s(command, words):
+    assert contenders.command_words(command) == words
+
+
+def test_command_whose_path_has_blanks_is_a_file(tmp_path):
+    path = tmp_path / "my app"
+    path.touch()
+    assert contenders.command_words([str(path)]) == (str(path),)

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headrace.lab.options import NOTHING_MEASURED, BadArgumentsError, Options, parse
@@ -29,8 +30,8 @@ MISSING_LAB = "headrace compare needs the lab's packages: pip install 'headrace[
 def main(argv: list[str]) -> int:
     """Runs ``headrace compare`` and answers its exit status.
 
-    0: at least one row has figures. 1: none has. 2: bad arguments, or the lab's packages are
-    missing. 128 + N: signal N ended it; what was
+    0: at least one row has figures. 1: none has. 2: bad arguments, among them a command that does
+    not serve its URL, or the lab's packages are missing. 128 + N: signal N ended it; what was
     measured so far has been shown.
     """
     try:
@@ -78,8 +79,8 @@ def prepare(options: Options) -> tuple[list[Contender], Plan]:
         known = contenders.user_commands(options.command)
     else:
         known = contenders.headrace_models(options.mode) + contenders.peers(options.mode)
-        wants_floor = options.floor or any(n.startswith("c-") for n in options.models or ())
-        known += contenders.floors() if wants_floor else []
+        if options.floor or contenders.wants_floor(options.models):
+            known += contenders.floors()
     chosen = contenders.choose(known, options.models)
     if options.models and options.floor:
         chosen += [one for one in known if one.kind == "floor" and one not in chosen]
@@ -110,6 +111,7 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
     from headrace.lab.process import Cores, adopt_orphans
     from headrace.lab.show import show
     from headrace.lab.summary import summarise
+    from headrace.lab.trial import BadCommandError
 
     cores = Cores.choose()
     if plan.target is None:
@@ -121,7 +123,10 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {cores.load})
+        plan = try_command_first(options, plan, cores)
         measure_all(contenders, plan, cores, options.repeat, rounds)
+    except BadCommandError as error:
+        return complain(f"headrace compare: {error}")
     except Stopped as stop:
         status = 128 + stop.number
     finally:
@@ -133,6 +138,16 @@ def measure_and_show(options: Options, contenders: list[Contender], plan: Plan) 
     if status == 0 and not (all_written and any(row.measured for row in rows)):
         status = EXIT_NOTHING_MEASURED
     return status
+
+
+def try_command_first(options: Options, plan: Plan, cores: Cores) -> Plan:
+    """The plan with the time that the user's command may take to answer, if there is one."""
+    from headrace.lab import contenders, trial
+
+    if plan.target is None:
+        return plan
+    plain = next(c for c in contenders.user_commands(options.command) if c.kind == "plain")
+    return replace(plan, patience_s=trial.try_command(plain, plan.target, cores))
 
 
 def measure_all(

@@ -18,8 +18,11 @@ SERVICE = Path(__file__).with_name("service.py")
 PACKAGE_PARENT = str(Path(__file__).parents[2])
 
 
+SHELL = "/bin/sh"
+
+
 class UnknownRowError(ValueError):
-    """A name that is no model, peer or floor; the message lists those that are."""
+    """A name that is no model, peer or floor, or that has no part here; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,14 @@ def user_commands(command: Sequence[str]) -> list[Contender]:
     import headrace
     from headrace.activate import environment
 
+    words = command_words(command)
     found = [
         Contender(
             name=model.name,
             kind="headrace",
             version=headrace_version(),
             reason=None if model.available else model.reason or "not available",
-            command=command,
+            command=words,
             environment={**os.environ, **environment(model.name)} if model.available else {},
             speaks=False,
         )
@@ -123,7 +127,19 @@ def user_commands(command: Sequence[str]) -> list[Contender]:
     ]
     plain = {name: value for name, value in os.environ.items() if name != "HEADRACE_MODEL"}
     version = platform.python_version()
-    return [*found, Contender("asyncio", "plain", version, None, command, plain, speaks=False)]
+    return [*found, Contender("asyncio", "plain", version, None, words, plain, speaks=False)]
+
+
+def command_words(command: Sequence[str]) -> tuple[str, ...]:
+    """The words of the program to start; a single word with blanks is a line for the shell."""
+    line = command[0]
+    if len(command) == 1 and len(line.split()) > 1 and not os.path.exists(line):
+        return (SHELL, "-c", line)
+    return tuple(command)
+
+
+def wants_floor(names: Sequence[str] | None) -> bool:
+    return any(name in floor.PROGRAMS for name in names or ())
 
 
 def choose(known: Sequence[Contender], names: Sequence[str] | None) -> list[Contender]:
@@ -131,12 +147,25 @@ def choose(known: Sequence[Contender], names: Sequence[str] | None) -> list[Cont
     of headrace's own that cannot, for the reason.
 
     Raises:
-        UnknownRowError: a name that nobody has.
+        UnknownRowError: a name that nobody has, or whose owner has no part with --http.
     """
     if names is None:
         return [one for one in known if one.reason is None or one.kind != "peer"]
     by_name = {one.name: one for one in known}
     for name in names:
         if name not in by_name:
-            raise UnknownRowError(f"unknown model {name!r}; known: {', '.join(by_name)}")
+            raise UnknownRowError(unknown_row(name, known))
     return [by_name[name] for name in dict.fromkeys(names)]
+
+
+def unknown_row(name: str, known: Sequence[Contender]) -> str:
+    names = [one.name for one in known]
+    if any(one.kind == "plain" for one in known):
+        if name in PEERS or name in floor.PROGRAMS:
+            return (
+                f"{name!r} has no part with --http: COMMAND runs on headrace's models, and as it is"
+                f" (asyncio); known: {', '.join(names)}"
+            )
+    else:
+        names += [program for program in floor.PROGRAMS if program not in names]
+    return f"unknown model {name!r}; known: {', '.join(names)}"

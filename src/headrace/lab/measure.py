@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.lab import proof
+from headrace.lab.answer import START_S_MAX, wait_answer
 from headrace.lab.contenders import Contender
 from headrace.lab.load import Load, LoadError
 from headrace.lab.process import (
@@ -26,8 +28,7 @@ from headrace.lab.target import (
     ServerFailedError,
     Target,
     ask_report,
-    require_free,
-    wait_answer,
+    wait_free,
     wait_ready,
 )
 from headrace.lab.window import Window, merge_windows
@@ -47,6 +48,8 @@ class Plan:
     seconds: float = 1.0
     mode: str = "protocol"
     target: Target | None = None
+    patience_s: float = START_S_MAX
+    """How long a user's service may take until it answers."""
     trace_point: int | None = None
     """The kernel's number of raw_syscalls:sys_enter, or None where it cannot be had."""
 
@@ -88,12 +91,18 @@ def measure_round(contender: Contender, plan: Plan, cores: Cores, tick: Tick) ->
     try:
         tick("starting")
         if plan.target is not None:
-            require_free(plan.target)
-        with server_process(
-            contender.command, contender.environment, cores, talks=plan.target is None
-        ) as server:
+            wait_free(plan.target)
+        with (
+            proof.witness() as witness,
+            server_process(
+                contender.command,
+                proof.environment_with(contender, witness),
+                cores,
+                talks=plan.target is None,
+            ) as server,
+        ):
             try:
-                _measure_server(found, contender, server, plan, cores, tick)
+                _measure_server(found, contender, server, witness, plan, cores, tick)
             except (LoadError, ProcessLookupError) as error:
                 _explain(found, contender, server, str(error))
     except (ServerFailedError, OSError, ValueError) as error:
@@ -102,10 +111,17 @@ def measure_round(contender: Contender, plan: Plan, cores: Cores, tick: Tick) ->
 
 
 def _measure_server(
-    found: Round, contender: Contender, server: ServerProcess, plan: Plan, cores: Cores, tick: Tick
+    found: Round,
+    contender: Contender,
+    server: ServerProcess,
+    witness: proof.Witness,
+    plan: Plan,
+    cores: Cores,
+    tick: Tick,
 ) -> None:
     target = plan.target
-    address = wait_ready(server) if target is None else wait_answer(server, target)
+    address = wait_answer(server, target, plan.patience_s) if target else wait_ready(server)
+    witness.load_begins()
     found.rss_start_bytes = server.usage().rss_bytes
     load = Load(
         address,
@@ -122,6 +138,10 @@ def _measure_server(
         warm = load.run(WARM_UP_S)
         if _is_refused(found, contender, server, load):
             return
+        if server.popen.poll() is None:
+            found.failed = proof.contradiction(contender, witness.models(server.tree()))
+            if found.failed is not None:
+                return
         if server.popen.poll() is None and (warm.requests or not warm.errors):
             tick("counting system calls")
             _count_system_calls(found, server, load, plan.trace_point)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import select
 import socket
@@ -15,7 +14,8 @@ from headrace.lab.process import ServerProcess
 
 READY_S = 30.0
 ANSWER_S = 10.0
-RETRY_S = 0.05
+FREE_S_MAX = 10.0
+LOOK_S = 0.02
 
 
 class ServerFailedError(Exception):
@@ -104,25 +104,6 @@ def ask_report(server: ServerProcess) -> dict[str, Any]:
     return read_line(server, ANSWER_S)
 
 
-def wait_answer(server: ServerProcess, target: Target) -> tuple[str, int]:
-    """The address of the user's service, once its URL answers, whatever the status."""
-    deadline_s = time.monotonic() + READY_S
-    while time.monotonic() < deadline_s:
-        if server.popen.poll() is not None:
-            raise ServerFailedError(server.last_words())
-        connection = http.client.HTTPConnection(target.address, target.port, timeout=ANSWER_S)
-        try:
-            connection.request("GET", target.path, headers={"Host": target.host})
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            time.sleep(RETRY_S)
-        else:
-            return target.address, target.port
-        finally:
-            connection.close()
-    raise ServerFailedError(f"no answer from port {target.port} within {READY_S:g} s")
-
-
 def require_free(target: Target) -> None:
     """A server that is there already would be measured instead of the command.
 
@@ -132,3 +113,21 @@ def require_free(target: Target) -> None:
     with socket.socket() as probe:
         if probe.connect_ex((target.address, target.port)) == 0:
             raise BadURLError(f"port {target.port} is taken already: stop that server first")
+
+
+def wait_free(target: Target) -> None:
+    """Waits until the last round's server has let go of the port.
+
+    The kernel takes a ring apart in a worker of its own, after its process has ended; what that
+    had listened on, and accepted in advance, lives on until then.
+
+    Raises:
+        BadURLError: something listens on the URL's port still.
+    """
+    end_s = time.monotonic() + FREE_S_MAX
+    while time.monotonic() < end_s:
+        try:
+            return require_free(target)
+        except BadURLError:
+            time.sleep(LOOK_S)
+    require_free(target)
