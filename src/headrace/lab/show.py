@@ -32,14 +32,18 @@ def show(options: Options, rows: Sequence[Row], cores: Cores, *, interrupted: bo
     """Writes the files and prints the table; answers whether all of it was written."""
     machine = describe_machine()
     report = build_report(options, rows, machine, versions(), cores, interrupted=interrupted)
-    wanted = ((options.json, json_text), (options.html, build_page))
-    # The files first: after a hang-up there is no terminal any more, and they are asked for still.
+    wanted = [(options.json, json_text), (options.html, build_page)]
+    # The files first: after a hang-up, or when nobody reads standard output any more, which ends
+    # this process, they are asked for still.
+    wanted.sort(key=lambda one: one[0] == STANDARD_OUTPUT)
     files = [write(path, text, report) for path, text in wanted if path is not None]
     try:
         print_rows(options, report, machine_line(machine))
         for file in files:
             if file.line:
                 print(file.line, file=sys.stderr)
+    except BrokenPipeError:
+        raise
     except OSError:
         return False
     return all(file.is_written for file in files)
@@ -53,7 +57,9 @@ def print_rows(options: Options, report: Mapping[str, Any], footer: str) -> None
         print("interrupted; measured so far:", file=sys.stderr)
     # Standard output is one document then, for a program to read.
     is_taken = STANDARD_OUTPUT in (options.json, options.html)
-    print_result(ResultConsole(stderr=is_taken), report["rows"], title_line(report["flags"]), footer)
+    print_result(
+        ResultConsole(stderr=is_taken), report["rows"], title_line(report["flags"]), footer
+    )
 
 
 def write(path: str, text: Writer, report: Mapping[str, Any]) -> Written:
@@ -63,6 +69,8 @@ def write(path: str, text: Writer, report: Mapping[str, Any]) -> Written:
             write_standard_output(text(report))
         else:
             Path(path).write_text(text(report), encoding="utf-8")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         who = "standard output" if path == STANDARD_OUTPUT else path
         return Written(False, f"headrace compare: {who}: {error.strerror}")
