@@ -12,9 +12,11 @@ import gc
 import os
 import socket
 import sys
+import tty
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,31 @@ class Sockets:
 def sockets() -> Iterator[Sockets]:
     with ExitStack() as stack:
         yield Sockets(stack)
+
+
+class Pipes:
+    """Makes pipes and terminals, unbuffered, that are closed after the test."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def keep(self, fd: int, mode: str) -> FileIO:
+        os.set_blocking(fd, False)
+        return self._stack.enter_context(FileIO(fd, mode))
+
+    def pipe(self, flags: int = 0) -> tuple[FileIO, FileIO]:
+        """The read end and the write end."""
+        reader, writer = os.pipe2(os.O_CLOEXEC | flags)
+        return self.keep(reader, "rb"), self.keep(writer, "wb")
+
+    def terminal(self) -> tuple[FileIO, FileIO]:
+        """The master's side and the terminal itself, raw."""
+        master, terminal = os.openpty()
+        tty.setraw(terminal)
+        return self.keep(master, "r+b"), self.keep(terminal, "r+b")
+
+
+@pytest.fixture
+def pipes() -> Iterator[Pipes]:
+    with ExitStack() as stack:
+        yield Pipes(stack)

@@ -62,9 +62,18 @@ class AcceptOperation(Operation):
         """After a single accept: the peer's address, in the socket module's form."""
 
 class ReceiveOperation(Operation):
-    """Multishot receive; `on_complete(operation, result, data)`, result 0 at the end."""
+    """Multishot receive; `on_complete(operation, result, data)`, result 0 at the end.
 
-    def __init__(self, fd: int, on_complete: Callable[..., object] | None = None) -> None: ...
+    With *scratch* it is of a pipe: read(2) into a buffer of that pool.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        on_complete: Callable[..., object] | None = None,
+        *,
+        scratch: BufferPool | None = None,
+    ) -> None: ...
 
 class ReceiveIntoOperation(Operation):
     """One receive into *target*; `on_complete(operation, result, more)`."""
@@ -87,7 +96,7 @@ class ReceiveBytesOperation(Operation):
     def data(self) -> bytes: ...
 
 class SendOperation(Operation):
-    """One send of *source*; result is how many bytes the kernel took."""
+    """One send of *source*, to a *pipe* by write(2); result is how many bytes the kernel took."""
 
     def __init__(
         self,
@@ -96,6 +105,7 @@ class SendOperation(Operation):
         on_complete: Callable[..., object] | None = None,
         *,
         composed: bool = False,
+        pipe: bool = False,
     ) -> None: ...
 
 class ConnectOperation(Operation):

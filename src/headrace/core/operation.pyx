@@ -18,15 +18,15 @@ from headrace.kernel.errno cimport (
 from headrace.core.collector cimport traverse_also, traverseproc, visitproc
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE
 from headrace.core.statistics cimport (
-    CALL_ACCEPT4, CALL_CONNECT, CALL_GETSOCKOPT, CALL_POLL, CALL_RECV, CALL_SEND, CALL_SENDFILE,
-    KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_INTO, KIND_SEND,
-    KIND_SENDFILE,
+    CALL_ACCEPT4, CALL_CONNECT, CALL_GETSOCKOPT, CALL_POLL, CALL_READ, CALL_RECV, CALL_SEND,
+    CALL_SENDFILE, CALL_WRITE, KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_READ, KIND_RECEIVE,
+    KIND_RECEIVE_INTO, KIND_SEND, KIND_SENDFILE, KIND_WRITE,
 )
 from headrace.core.statistics import KIND_NAMES
 from headrace.kernel cimport poll as poll_h
 from headrace.kernel cimport socket as socket_h
 from headrace.kernel.address cimport address_as_python, address_fill
-from headrace.kernel.unistd cimport close
+from headrace.kernel.unistd cimport close, read, write
 
 NOT_DONE = OUTCOME_NOT_DONE
 DONE = OUTCOME_DONE
@@ -228,14 +228,22 @@ cdef class AcceptOperation(Operation):
 
 
 cdef class ReceiveOperation(Operation):
-    """Multishot receive into pooled buffers; ends with result 0 (end of stream) or an error."""
+    """Multishot receive into pooled buffers; ends with result 0 (end of stream) or an error.
 
-    def __init__(self, int fd, on_complete=None):
+    With *scratch* it is of a pipe: read(2) into a buffer of that pool.  It is composed, because a
+    ring would end a read of a non-blocking pipe with EAGAIN instead of waiting.
+    """
+
+    def __init__(self, int fd, on_complete=None, *, BufferPool scratch=None):
         self.fd = fd
         self.kind = KIND_RECEIVE
         self.events = READABLE
         self.multishot = True
         self.on_complete = on_complete
+        if scratch is not None:
+            self.kind = KIND_READ
+            self.composed = True
+            self.pool = scratch
 
     cdef bint goes_on(self) noexcept:
         return self.result > 0
@@ -246,14 +254,19 @@ cdef class ReceiveOperation(Operation):
         if number < 0:
             counters.buffer_starvation += 1
             return OUTCOME_NOT_DONE
-        counters.system_calls[CALL_RECV] += 1
-        size = socket_h.recv(
-            self.fd, self.pool.address(number), self.pool.size, socket_h.MSG_DONTWAIT
-        )
+        if self.kind == KIND_READ:
+            counters.system_calls[CALL_READ] += 1
+            size = read(self.fd, self.pool.address(number), self.pool.size)
+        else:
+            counters.system_calls[CALL_RECV] += 1
+            size = socket_h.recv(
+                self.fd, self.pool.address(number), self.pool.size, socket_h.MSG_DONTWAIT
+            )
         if size > 0:
             self.result = <int>size
             self.flags = BUFFER | (<unsigned int>number << BUFFER_SHIFT)
-            if <size_t>size < self.pool.size:
+            # A terminal gives one line at a time, a pipe in packet mode one packet.
+            if <size_t>size < self.pool.size and self.kind != KIND_READ:
                 return OUTCOME_DONE_AND_EXHAUSTED
             return OUTCOME_DONE
         self.pool.release(number)
@@ -352,15 +365,20 @@ cdef class ReceiveBytesOperation(Operation):
 
 
 cdef class SendOperation(Operation):
-    """One send; result is how many bytes the kernel took, which may be fewer than given."""
+    """One send; result is how many bytes the kernel took, which may be fewer than given.
 
-    def __init__(self, int fd, source=None, on_complete=None, *, bint composed=False):
+    With *pipe* it is a write(2), and composed for the reason that a read is.
+    """
+
+    def __init__(
+        self, int fd, source=None, on_complete=None, *, bint composed=False, bint pipe=False,
+    ):
         cdef const unsigned char[::1] view
         self.fd = fd
-        self.kind = KIND_SEND
+        self.kind = KIND_WRITE if pipe else KIND_SEND
         self.events = WRITABLE
         self.eager = True
-        self.composed = composed
+        self.composed = composed or pipe
         self.on_complete = on_complete
         if source is not None:
             view = memoryview(source).cast("B")
@@ -370,6 +388,11 @@ cdef class SendOperation(Operation):
 
     cdef Outcome perform(self, Counters *counters) noexcept:
         cdef ssize_t size
+        if self.kind == KIND_WRITE:
+            counters.system_calls[CALL_WRITE] += 1
+            size = write(self.fd, self.memory, self.length)
+            # A signal makes a write to a terminal short that has room: that is no end of it.
+            return self.transferred(size, 0)
         counters.system_calls[CALL_SEND] += 1
         size = socket_h.send(
             self.fd, self.memory, self.length, socket_h.MSG_DONTWAIT | socket_h.MSG_NOSIGNAL

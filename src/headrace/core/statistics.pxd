@@ -14,6 +14,7 @@ cdef enum:
     CALL_POLL
     CALL_PPOLL
     CALL_PSELECT
+    CALL_READ
     CALL_RECV
     CALL_SCHED_YIELD
     CALL_SEND
@@ -25,10 +26,12 @@ cdef enum:
     KIND_ACCEPT
     KIND_CONNECT
     KIND_POLL
+    KIND_READ
     KIND_RECEIVE
     KIND_RECEIVE_INTO
     KIND_SEND
     KIND_SENDFILE
+    KIND_WRITE
     KIND_COUNT
 
 cdef struct Counters:

@@ -9,9 +9,11 @@ from libc.string cimport memset
 SYSTEM_CALL_NAMES = (
     "accept4", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "getsockopt",
     "io_uring_enter", "io_uring_register", "io_uring_setup", "nanosleep", "poll", "ppoll",
-    "pselect", "recv", "sched_yield", "send", "sendfile", "write",
+    "pselect", "read", "recv", "sched_yield", "send", "sendfile", "write",
 )
-KIND_NAMES = ("accept", "connect", "poll", "receive", "receive_into", "send", "sendfile")
+KIND_NAMES = (
+    "accept", "connect", "poll", "read", "receive", "receive_into", "send", "sendfile", "write",
+)
 assert len(SYSTEM_CALL_NAMES) == CALL_COUNT
 assert len(KIND_NAMES) == KIND_COUNT
 

@@ -2,6 +2,7 @@
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
+    ssize_t read(int fd, void *buffer, size_t length)
     ssize_t write(int fd, const void *buffer, size_t length)
 
 cdef extern from "<fcntl.h>" nogil:

@@ -60,7 +60,7 @@ class BlankModel(Model):
 
         A `composed` operation must not take data unless it delivers it: wait until its
         descriptor is ready, then call perform_soon() and forget it; if it was not done after all,
-        it is submitted again.
+        or is multishot and goes on, it is submitted again.
         """
         raise NotImplementedError
 

@@ -49,17 +49,33 @@ cdef class ComposedStep(Runnable):
 
     cdef int run(self, int result, unsigned int flags) except -1:
         cdef Operation operation = self.operation
-        operation.queued = False
         if operation.state == STATE_CANCELLING or not self.model.is_open:
             return operation.run(-ECANCELED, 0)
         if operation.is_orphaned():
             return operation.run(operation.result, 0)
         if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
-            try:
-                if self.model.submit(operation) == PENDING:
-                    return 0
-            except OSError as error:
-                return operation.run(-<int>error.errno, 0)
+            return self.submit_again()
+        self.model.statistics.counters.completions += 1
+        if not operation.goes_on():
+            return operation.run(operation.result, operation.flags)
+        # Still `queued` meanwhile: the model does not have it, and must not be asked to cancel it.
+        try:
+            operation.run(operation.result, operation.flags | MORE)
+        finally:
+            self.submit_again()
+        return 0
+
+    cdef int submit_again(self) except -1:
+        """It was not done after all, or goes on: the model waits again."""
+        cdef Operation operation = self.operation
+        operation.queued = False
+        if operation.state == STATE_CANCELLING or not self.model.is_open:
+            return operation.run(-ECANCELED, 0)
+        try:
+            if self.model.submit(operation) == PENDING:
+                return 0
+        except OSError as error:
+            return operation.run(-<int>error.errno, 0)
         self.model.statistics.counters.completions += 1
         return operation.run(operation.result, operation.flags)
 
@@ -114,7 +130,7 @@ cdef class Model:
         cdef int answer
         if operation.state != STATE_IDLE:
             raise RuntimeError(f"{operation!r} is in flight already")
-        if isinstance(operation, ReceiveOperation):
+        if isinstance(operation, ReceiveOperation) and not operation.composed:
             (<ReceiveOperation>operation).pool = self.pool
         operation.state = STATE_IN_FLIGHT
         self.in_flight.add(operation)
@@ -190,7 +206,7 @@ cdef class Model:
         """The descriptor of a composed operation is ready: perform it in the loop's turn.
 
         Nothing can come between the data and its owner there; if it turns out that the
-        operation is not to be done yet, it is submitted again.
+        operation is not to be done yet, or if it goes on, it is submitted again.
         """
         cdef ComposedStep step = ComposedStep.__new__(ComposedStep)
         step.model = self
