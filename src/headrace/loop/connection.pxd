@@ -17,7 +17,7 @@ cdef class Connection(Runnable):
     cdef object base_context  # what it is a copy of
     cdef object server
     cdef object waiter
-    cdef object sock          # a socket object, where one was given or asked for
+    cdef object sock          # a socket or pipe object, where one was given or asked for
     cdef dict extra
     cdef object error
     cdef object loan          # while sock_sendfile() has the descriptor: a future, see lend()
@@ -30,12 +30,18 @@ cdef class Connection(Runnable):
     cdef unsigned char peer_length
     cdef char peer[28]        # struct sockaddr_in or sockaddr_in6, as the kernel gave it
 
+    cdef int begin(self) except -1
+    cdef int begun(self) except -1
+    cdef int start_operations(self) except -1
     cdef int remember_peer(self) noexcept
+    cdef int remember_names(self) except -1
     cdef object peer_name(self)
     cdef object socket_name(self)
     cdef bint enter_context(self) except -1
     cdef int leave_context(self, bint entered) except -1
+    cdef str noun(self)
     cdef int fatal_error(self, object error, str message) except -1
+    cdef int protocol_failed(self, object error, str message) except -1
     cdef int report(self, object error, str message) except -1
     cdef int send_what_can_be(self) except -1
     cdef int drop_output(self) except -1

@@ -27,6 +27,7 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
     object PyObject_CallMethodOneArg(object target, object name, object argument)
 
+cdef str CONNECTION_MADE = "connection_made"
 cdef str CONNECTION_LOST = "connection_lost"
 
 
@@ -58,6 +59,40 @@ cdef class Connection(Runnable):
             finally:
                 # Also where warnings are errors.
                 self.close_descriptor()
+
+    cdef int run(self, int step, unsigned int flags) except -1:
+        return self.begin() if step == STEP_BEGIN else self.finish()
+
+    # Beginning.
+
+    cdef int begin(self) except -1:
+        """connection_made(), then reading, then the waiter: in asyncio's order."""
+        context = PyContext_Copy(self.base_context)
+        PyContext_Enter(context)
+        try:
+            PyObject_CallMethodOneArg(self.protocol, CONNECTION_MADE, self)
+        except (SystemExit, KeyboardInterrupt):
+            # The loop may be run again, and this connection with it.
+            self.begun()
+            raise
+        except BaseException as error:
+            self.report(error, "Exception in callback connection_made()")
+        finally:
+            PyContext_Exit(context)
+        return self.begun()
+
+    cdef int begun(self) except -1:
+        if not self.closing:
+            self.start_operations()
+        waiter = self.waiter
+        self.waiter = None
+        if waiter is not None and not waiter.cancelled():
+            waiter.set_result(None)
+        return 0
+
+    cdef int start_operations(self) except -1:
+        """What the connection does from its beginning on, unasked."""
+        return 0
 
     # What a protocol may ask.
 
@@ -107,6 +142,11 @@ cdef class Connection(Runnable):
                 self.peer_length = <unsigned char>length
         return 0
 
+    cdef int remember_names(self) except -1:
+        """Some ask after the end, in an access log; then the kernel would not know."""
+        self.extra = {"sockname": self.socket_name(), **(self.extra or {})}
+        return 0
+
     cdef object peer_name(self):
         if self.peer_length:
             return address_as_python(<socket_h.sockaddr *>self.peer, self.peer_length)
@@ -142,8 +182,16 @@ cdef class Connection(Runnable):
             PyContext_Exit(self.context)
         return 0
 
+    cdef str noun(self):
+        """What this is, in the messages of errors."""
+        return "socket transport"
+
     def _fatal_error(self, error, message="Fatal error on transport"):
         self.fatal_error(error, message)
+
+    cdef int protocol_failed(self, object error, str message) except -1:
+        """A callback for data or their end has raised *error*."""
+        return self.fatal_error(error, message)
 
     cdef int fatal_error(self, object error, str message) except -1:
         if not isinstance(error, OSError):
@@ -206,7 +254,7 @@ cdef class Connection(Runnable):
 
     cdef bint is_quiet(self) noexcept:
         """Is nothing in flight?"""
-        return True
+        return self.loan is None
 
     cdef int lose(self, object error) except -1:
         """The connection is over: connection_lost() will follow, once."""
@@ -232,8 +280,7 @@ cdef class Connection(Runnable):
     cdef int finish(self) except -1:
         cdef bint entered = self.enter_context()
         try:
-            # Some ask for it afterwards, in an access log; then the kernel would not know.
-            self.extra = {"sockname": self.socket_name(), **(self.extra or {})}
+            self.remember_names()
             PyObject_CallMethodOneArg(self.protocol, CONNECTION_LOST, self.error)
         except (SystemExit, KeyboardInterrupt):
             raise

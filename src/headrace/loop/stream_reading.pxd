@@ -16,6 +16,7 @@ cdef class ReadingSide(Connection):
     cdef bint at_eof          # the peer has ended its side, and the protocol knows
     cdef bint deliver_queued
 
+    cdef StreamReceive new_receive(self)
     cdef int start_receiving(self) except -1
     cdef int received(self, const char *data, int result) except -1
     cdef int ended(self, int result) except -1

@@ -35,9 +35,21 @@ cdef class ReadingSide(Connection):
     def is_reading(self):
         return not self.closing and not self.paused
 
+    cdef int run(self, int step, unsigned int flags) except -1:
+        if step == STEP_DELIVER:
+            self.deliver_queued = False
+            return self.deliver_held()
+        return Connection.run(self, step, flags)
+
+    cdef int start_operations(self) except -1:
+        return 0 if self.paused else self.start_receiving()
+
+    cdef StreamReceive new_receive(self):
+        return StreamReceive(self.fd)
+
     cdef int start_receiving(self) except -1:
         if self.receive is None:
-            self.receive = StreamReceive(self.fd)
+            self.receive = self.new_receive()
             self.receive.owned = True
             self.receive.side = self
         if self.receive.state != STATE_IDLE:
@@ -74,7 +86,7 @@ cdef class ReadingSide(Connection):
 
     cdef int ended(self, int result) except -1:
         if result < 0:
-            return self.fatal_error(os_error(-result), "Fatal read error on socket transport")
+            return self.fatal_error(os_error(-result), f"Fatal read error on {self.noun()}")
         return self.deliver_eof()
 
     cdef int hold(self, bytes data) except -1:
@@ -117,7 +129,7 @@ cdef class ReadingSide(Connection):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.fatal_error(error, "Fatal error: protocol.data_received() call failed.")
+            self.protocol_failed(error, "Fatal error: protocol.data_received() call failed.")
         finally:
             self.leave_context(entered)
         return 0
@@ -143,7 +155,7 @@ cdef class ReadingSide(Connection):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.fatal_error(error, f"Fatal error: protocol.{failed}() call failed.")
+            self.protocol_failed(error, f"Fatal error: protocol.{failed}() call failed.")
             return 0
         finally:
             self.leave_context(entered)
@@ -184,7 +196,9 @@ cdef class ReadingSide(Connection):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            return self.fatal_error(error, "Fatal error: protocol.eof_received() call failed.")
+            return self.protocol_failed(
+                error, "Fatal error: protocol.eof_received() call failed."
+            )
         finally:
             self.leave_context(entered)
         if not keep_open:
@@ -212,3 +226,22 @@ cdef class ReadingSide(Connection):
             self.queue_delivery()
         if self.loop._debug:
             logger.debug("%r resumes reading", self)
+
+    # Ending.
+
+    cdef int stop_operations(self) except -1:
+        if self.receive is not None:
+            self.loop._model.stop(self.receive)
+        return 0
+
+    cdef bint is_quiet(self) noexcept:
+        return Connection.is_quiet(self) and (
+            self.receive is None or self.receive.state == STATE_IDLE
+        )
+
+    cdef int let_go(self) except -1:
+        self.held = None
+        if self.receive is not None:
+            self.receive.side = None
+            self.receive = None
+        return Connection.let_go(self)

@@ -3,8 +3,7 @@ from headrace.loop.stream_writing cimport WritingSide
 
 
 cdef class StreamTransport(WritingSide):
-    cdef int begin(self) except -1
-    cdef int begun(self) except -1
+    pass
 
 
 cdef StreamTransport make_transport(

@@ -7,8 +7,6 @@ from headrace.loop.stream_writing import WritingSide
 class StreamTransport(WritingSide):
     """A connected TCP or Unix socket and its protocol; isinstance() says asyncio.Transport."""
 
-    def close(self) -> None: ...
-
 def stream_transport(
     loop: Any,
     sock: socket.socket,

@@ -19,9 +19,11 @@ cdef class WritingSide(ReadingSide):
     cdef bint dirty           # in the loop's flush queue
 
     cdef bint may_write(self) except -1
+    cdef int note_lost_write(self, str message) except -1
     cdef int append(self, bytes data) except -1
     cdef int make_dirty(self) except -1
     cdef int load(self) except -1
+    cdef StreamSend new_send(self)
     cdef int make_send(self) except -1
     cdef int pump(self) except -1
     cdef int sent(self, int result) except -1

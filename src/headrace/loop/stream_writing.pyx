@@ -41,6 +41,12 @@ cdef class WritingSide(ReadingSide):
         self.high_water = HIGH_WATER_DEFAULT
         self.low_water = HIGH_WATER_DEFAULT // 4
 
+    cdef int run(self, int step, unsigned int flags) except -1:
+        if step == STEP_FLUSH:
+            self.dirty = False
+            return 0 if self.lost else self.pump()
+        return ReadingSide.run(self, step, flags)
+
     @property
     def _protocol_paused(self):
         return self.protocol_paused
@@ -71,11 +77,15 @@ cdef class WritingSide(ReadingSide):
         if self.empty_waiter is not None:
             raise RuntimeError("unable to write; sendfile is in progress")
         if self.lost:
-            if self.lost_writes >= LOST_WRITES_LOG_THRESHOLD:
-                logger.warning("socket.send() raised exception.")
-            self.lost_writes += 1
+            self.note_lost_write("socket.send() raised exception.")
             return False
         return True
+
+    cdef int note_lost_write(self, str message) except -1:
+        if self.lost_writes >= LOST_WRITES_LOG_THRESHOLD:
+            logger.warning(message)
+        self.lost_writes += 1
+        return 0
 
     cdef int append(self, bytes data) except -1:
         if self.chunks is None:
@@ -128,8 +138,11 @@ cdef class WritingSide(ReadingSide):
         self.send.length = PyBytes_GET_SIZE(data)
         return 1
 
+    cdef StreamSend new_send(self):
+        return StreamSend(self.fd)
+
     cdef int make_send(self) except -1:
-        self.send = StreamSend(self.fd)
+        self.send = self.new_send()
         self.send.owned = True
         self.send.side = self
         return 0
@@ -145,7 +158,7 @@ cdef class WritingSide(ReadingSide):
                 if self.loop._model.start(self.send) != COMPLETED:
                     return 0
             except OSError as error:
-                return self.fatal_error(error, "Fatal write error on socket transport")
+                return self.fatal_error(error, f"Fatal write error on {self.noun()}")
             if not self.sent(self.send.result):
                 return 0
         return 0
@@ -153,7 +166,7 @@ cdef class WritingSide(ReadingSide):
     cdef int sent(self, int result) except -1:
         """Account for a send; 0 if it failed and the connection is lost."""
         if result < 0:
-            self.fatal_error(os_error(-result), "Fatal write error on socket transport")
+            self.fatal_error(os_error(-result), f"Fatal write error on {self.noun()}")
             return 0
         self.buffered -= result
         if <size_t>result == self.send.length:
@@ -236,6 +249,37 @@ cdef class WritingSide(ReadingSide):
         self.empty_waiter = None
 
     # Ending.
+
+    def close(self):
+        """What was written is still sent; nothing more is read."""
+        if self.closing:
+            return
+        self.closing = True
+        if self.receive is not None:
+            self.loop._model.stop(self.receive)
+        if self.buffered == 0:
+            self.lose(None)
+
+    cdef int stop_operations(self) except -1:
+        ReadingSide.stop_operations(self)
+        if self.send is not None:
+            self.loop._model.stop(self.send)
+        return 0
+
+    cdef bint is_quiet(self) noexcept:
+        return ReadingSide.is_quiet(self) and (self.send is None or self.send.state == STATE_IDLE)
+
+    cdef int let_go(self) except -1:
+        if self.empty_waiter is not None and not self.empty_waiter.done():
+            self.empty_waiter.set_exception(
+                self.error or ConnectionAbortedError("the connection was closed")
+            )
+        self.chunks = None
+        if self.send is not None:
+            self.send.side = None
+            self.send.source = None
+            self.send = None
+        return ReadingSide.let_go(self)
 
     cdef int send_what_can_be(self) except -1:
         if self.dirty and self.send is None:
