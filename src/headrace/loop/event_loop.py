@@ -24,6 +24,7 @@ from headrace.core.handle import Handle
 from headrace.kernel.fork import fork_generation_now
 from headrace.loop import witness
 from headrace.loop.listener import Listener
+from headrace.loop.pipe_transport import read_pipe_transport, write_pipe_transport
 from headrace.loop.sockets import SocketMethods
 from headrace.loop.stream_transport import stream_transport
 from headrace.models import registry
@@ -260,6 +261,18 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
             self._remember_transport(transport)
             transport._take_back()
 
+    # Pipes.
+
+    def _make_read_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: dict[str, Any] | None = None
+    ) -> Any:
+        return read_pipe_transport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: dict[str, Any] | None = None
+    ) -> Any:
+        return write_pipe_transport(self, pipe, protocol, waiter, extra)
+
     # Servers.
 
     async def create_server(self, *args: Any, backlog: int | None = None, **kwargs: Any) -> Any:
@@ -415,12 +428,6 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
 
     async def sock_sendto(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
-
-    async def connect_read_pipe(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("pipe transports"))
-
-    async def connect_write_pipe(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("pipe transports"))
 
     async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(UNTIL_CONFORMANCE.format("subprocesses"))
