@@ -31,10 +31,11 @@ def instruction(code: int, if_true: int, if_false: int, operand: int) -> bytes:
     return struct.pack("HBBI", code, if_true, if_false, operand)
 
 
-def deny_io_uring() -> None:
+def deny(system_call: int) -> None:
+    """Let the call of that number fail with EPERM from now on."""
     instructions = [
         instruction(BPF_LD_W_ABS, 0, 0, 0),
-        instruction(BPF_JMP_JEQ_K, 0, 1, IO_URING_SETUP),
+        instruction(BPF_JMP_JEQ_K, 0, 1, system_call),
         instruction(BPF_RET_K, 0, 0, SECCOMP_RET_ERRNO | errno.EPERM),
         instruction(BPF_RET_K, 0, 0, SECCOMP_RET_ALLOW),
     ]
@@ -47,5 +48,5 @@ def deny_io_uring() -> None:
 
 
 if __name__ == "__main__":
-    deny_io_uring()
+    deny(IO_URING_SETUP)
     os.execvp(sys.argv[1], sys.argv[1:])

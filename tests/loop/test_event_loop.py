@@ -430,8 +430,6 @@ NOT_YET = {
     "sock_recvfrom": (None, 1),
     "sock_recvfrom_into": (None, bytearray(1)),
     "sock_sendto": (None, b"", None),
-    "subprocess_shell": (asyncio.SubprocessProtocol, "true"),
-    "subprocess_exec": (asyncio.SubprocessProtocol, "true"),
 }
 
 

@@ -25,6 +25,7 @@ from headrace.kernel.fork import fork_generation_now
 from headrace.loop import witness
 from headrace.loop.listener import Listener
 from headrace.loop.pipe_transport import read_pipe_transport, write_pipe_transport
+from headrace.loop.processes import ProcessMethods
 from headrace.loop.sockets import SocketMethods
 from headrace.loop.stream_transport import stream_transport
 from headrace.models import registry
@@ -48,7 +49,7 @@ def somaxconn() -> int:
         return socket.SOMAXCONN
 
 
-class EventLoop(SocketMethods, asyncio.BaseEventLoop):
+class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model."""
 
     def __init__(self, model: str | Model | None = None) -> None:
@@ -59,6 +60,7 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
             # On the instance, as a patched loop.time() would stand: other models pay nothing.
             self.time = opened.time  # type: ignore[method-assign]
         self._signal_handlers: dict[int, Any] = {}
+        self._children = set()
         self._listeners: dict[int, Listener] = {}
         self._unix_inodes: dict[int, tuple[str | bytes, int]] = {}
         self._fork_generation = fork_generation_now()
@@ -110,6 +112,7 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
             return
         self._forget_signal_handlers()
         self._give_back_wakeup_fd()
+        self._forget_children()
         super().close()
         self._close_core()
 
@@ -428,12 +431,6 @@ class EventLoop(SocketMethods, asyncio.BaseEventLoop):
 
     async def sock_sendto(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
-
-    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("subprocesses"))
-
-    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("subprocesses"))
 
 
 class _ServerTls:
