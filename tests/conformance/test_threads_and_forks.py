@@ -122,6 +122,23 @@ def test_transport_moves_to_another_thread(unmanaged, sockets):
     unmanaged.run_until_complete(writer.wait_closed())
 
 
+def test_pipe_transport_moves_to_another_thread(unmanaged, pipes):
+    read_end, write_end = pipes.pipe()
+    reader = asyncio.StreamReader(loop=unmanaged)
+    transport, _ = unmanaged.run_until_complete(
+        unmanaged.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader, loop=unmanaged), read_end
+        )
+    )
+    in_first = unmanaged.create_task(reader.readexactly(4))
+    unmanaged.run_until_complete(asyncio.sleep(0))
+    write_end.write(b"data")
+    assert in_thread(lambda: unmanaged.run_until_complete(in_first)) == b"data"
+    transport.close()
+    while not read_end.closed:
+        unmanaged.run_until_complete(asyncio.sleep(0))
+
+
 def test_operations_cancelled_between_two_threads_are_gone(unmanaged, sockets):
     pairs = [sockets.unix_pair() for _ in range(300)]
 
