@@ -609,3 +609,56 @@ def test_loop_that_a_callback_ends_has_sent_what_was_written(run, loop):
         with contextlib.suppress(RuntimeError):
             transport.abort()
         del transport, near
+
+
+def test_loop_that_is_collected_with_completions_unread_does_no_harm(model, run_program):
+    ended = run_program("collected_with_completions.py", model)
+    assert (ended.returncode, ended.stdout) == (0, "alive\n"), ended.stderr
+
+
+def test_connection_is_lost_before_the_turn_after_close(run, loop):
+    class Lost(asyncio.Protocol):
+        def connection_lost(self, error):
+            seen.append(error)
+
+    async def main(data):
+        near, far = socket.socketpair()
+        with far:
+            transport, _ = await loop.create_connection(Lost, sock=near)
+            far.send(b"x")
+            await asyncio.sleep(0.01)
+            if data:
+                transport.write(data)
+            transport.close()
+            await asyncio.sleep(0)
+            assert seen == [None]
+            assert transport.get_extra_info("socket").fileno() == -1
+            far.setblocking(False)
+            assert far.recv(100) == data
+            assert data == b"" or far.recv(100) == b""
+        seen.clear()
+
+    seen = []
+    for data in (b"", b"bye"):
+        run(main(data))
+
+
+def test_connection_that_is_closed_last_is_over_when_the_loop_stops(run, loop):
+    class Lost(asyncio.Protocol):
+        def connection_lost(self, error):
+            seen.append(error)
+
+    async def main():
+        transport, _ = await loop.create_connection(Lost, sock=near)
+        await asyncio.sleep(0.01)
+        transport.write(b"bye")
+        transport.close()
+
+    seen = []
+    near, far = socket.socketpair()
+    with far:
+        run(main())
+        assert seen == [None]
+        far.setblocking(False)
+        assert far.recv(100) == b"bye"
+        assert far.recv(100) == b""

@@ -318,3 +318,44 @@ def test_sendfile_that_waits_for_earlier_data_fails_when_the_peer_resets(
             await lost
 
     headrace_run(main())
+
+
+def test_sendfile_that_is_cancelled_twice_leaves_a_connection_that_can_end(run, loop, file):
+    async def main():
+        near, far = socket.socketpair()
+        with far:
+            transport, reader = await loop.create_connection(CountingReader, sock=near)
+            sending = loop.create_task(loop.sendfile(transport, file))
+            await asyncio.sleep(0.01)
+            for _ in range(3):
+                sending.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            transport.abort()
+            await reader.ended
+
+    run(main())
+
+
+def test_sendfile_on_an_accepted_connection_works_in_debug_mode(run, loop, file):
+    async def main():
+        made = loop.create_future()
+
+        class Sending(asyncio.Protocol):
+            def connection_made(self, transport):
+                made.set_result(transport)
+
+        server = await loop.create_server(Sending, "127.0.0.1", 0)
+        _, reader = await loop.create_connection(CountingReader, *server.sockets[0].getsockname())
+        transport = await made
+        assert transport.get_extra_info("socket").gettimeout() == 0
+        assert await loop.sendfile(transport, file) == len(BLOCK) * 64
+        transport.close()
+        assert await reader.ended is None
+        assert reader.received == BLOCK * 64
+        server.close()
+
+    loop.set_debug(True)
+    loop.slow_callback_duration = 60
+    run(main())

@@ -196,3 +196,60 @@ def test_number_that_is_open_again_before_the_loop_looks_is_watched_on(
 
     headrace_run(main())
     assert complaints == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_file_that_is_watched_no_more_is_closed_by_its_owners_close(run, loop, method):
+    async def watched(near):
+        getattr(loop, f"add_{method}")(near, pytest.fail)
+        await asyncio.sleep(0)
+
+    near, far = watched_pair(ready=False)
+    with far:
+        run(watched(near))
+        getattr(loop, f"remove_{method}")(near)
+        near.close()
+        far.setblocking(False)
+        while data := far.recv(1 << 20):
+            assert data
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_watch_of_a_closed_object_can_be_removed_by_it(run, loop, complaints, method):
+    async def main():
+        near, far = watched_pair(ready=False)
+        with far:
+            getattr(loop, f"add_{method}")(near, pytest.fail)
+            near.close()
+            assert getattr(loop, f"remove_{method}")(near)
+            with pytest.raises(ValueError, match="Invalid file"):
+                getattr(loop, f"remove_{method}")(near)
+            await asyncio.sleep(0)
+
+    run(main())
+    assert complaints == []
+
+
+@pytest.mark.parametrize("by_number", [False, True])
+def test_connection_under_a_number_that_is_still_watched_is_served(
+    headrace_run, headrace_loop, by_number
+):
+    loop = headrace_loop
+
+    async def main():
+        near, far = watched_pair(ready=False)
+        number = near.fileno()
+        with far:
+            loop.add_reader(number if by_number else near, lambda: None)
+            await asyncio.sleep(0.01)
+            near.close()
+            new, new_far = socket.socketpair()
+            with new_far:
+                assert new.fileno() == number
+                reader, writer = await asyncio.open_unix_connection(sock=new)
+                new_far.send(b"hello")
+                assert await reader.readexactly(5) == b"hello"
+                writer.close()
+                await writer.wait_closed()
+
+    headrace_run(main())

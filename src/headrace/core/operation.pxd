@@ -48,6 +48,7 @@ cdef class Operation(Runnable):
     cdef void retire(self) noexcept
     cdef bint goes_on(self) noexcept
     cdef bint is_orphaned(self) noexcept
+    cdef bint is_over(self) noexcept
 
 
 cdef class InFlight:

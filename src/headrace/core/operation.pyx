@@ -89,6 +89,10 @@ cdef class Operation(Runnable):
         self.flags = 0
         return True
 
+    cdef bint is_over(self) noexcept:
+        """Has the model let go of the descriptor and of the memory?  The owner may not know yet."""
+        return self.state == STATE_IDLE or self.queued
+
     cdef bint goes_on(self) noexcept:
         """After a DONE perform(): will a multishot operation have more to say?"""
         return self.multishot and self.result >= 0
@@ -292,7 +296,7 @@ cdef class ReceiveOperation(Operation):
             pool.release(number)
 
     cdef void dropped(self, int result, unsigned int flags) noexcept:
-        if flags & BUFFER:
+        if flags & BUFFER and self.pool is not None:  # else the garbage collector has been here
             self.pool.release(flags >> BUFFER_SHIFT)
         Operation.dropped(self, result, flags)
 

@@ -26,7 +26,6 @@ cdef class Connection(Runnable):
     cdef bint in_callback     # inside the context
     cdef bint closing
     cdef bint lost            # connection_lost() is certain
-    cdef bint lost_queued
     cdef unsigned char peer_length
     cdef char peer[28]        # struct sockaddr_in or sockaddr_in6, as the kernel gave it
 
@@ -49,6 +48,7 @@ cdef class Connection(Runnable):
     cdef bint is_quiet(self) noexcept
     cdef int lose(self, object error) except -1
     cdef int finish_if_quiet(self) except -1
+    cdef int release(self) except -1
     cdef int finish(self) except -1
     cdef int close_descriptor(self) except -1
     cdef int let_go(self) except -1

@@ -1,9 +1,11 @@
 """A connection: what a transport is before it reads or writes.
 
 Its descriptor and where it came from, its protocol and the context of the callbacks, what
-get_extra_info() knows, and how it ends: the descriptor is closed and connection_lost() called
-only when no operation is in flight any more.  A completion model could otherwise write into
-memory that was freed, or into a connection that has inherited the descriptor's number.
+get_extra_info() knows, and how it ends: connection_lost() comes in the next turn, as in asyncio,
+and the descriptor is closed after it when no operation is in flight any more.  A completion model
+could otherwise write into memory that was freed, or into a connection that has inherited the
+descriptor's number.  Nearly always nothing is: the turn has begun with a wait, which handed over
+what lose() cancelled and took the answers.
 """
 
 import asyncio
@@ -112,6 +114,8 @@ cdef class Connection(Runnable):
     def _sock(self):
         if self.sock is None and self.fd >= 0:
             self.sock = socket.socket(fileno=self.fd)
+            # The descriptor is; the object does not know, and in debug mode asyncio asks it.
+            self.sock.setblocking(False)
         return self.sock
 
     @property
@@ -253,7 +257,7 @@ cdef class Connection(Runnable):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        """Is nothing in flight?"""
+        """Has the kernel let go of the descriptor, and of all memory?"""
         return self.loan is None
 
     cdef int lose(self, object error) except -1:
@@ -264,12 +268,6 @@ cdef class Connection(Runnable):
         if self.loan is not None and not self.loan.done():
             self.loan.set_result(None)
         self.stop_operations()
-        return self.finish_if_quiet()
-
-    cdef int finish_if_quiet(self) except -1:
-        if self.lost_queued or not self.is_quiet():
-            return 0
-        self.lost_queued = True
         if self.loop._closed:
             # Nothing will come up any more.
             self.close_descriptor()
@@ -288,11 +286,32 @@ cdef class Connection(Runnable):
             self.report(error, "Exception in callback connection_lost()")
         finally:
             self.leave_context(entered)
-            self.loop.transports.remove(self.fd)
-            self.loop._model.forget(self.fd)
-            self.close_descriptor()
-            self.let_go()
+            if self.loan is None and not self.is_quiet():
+                # Lost in the middle of the turn, after its wait.
+                self.loop._model.wait(0)
+            if self.is_quiet():
+                self.release()
+            else:
+                self.loop.lingering.add(self)
         return 0
+
+    cdef int finish_if_quiet(self) except -1:
+        """An operation of a lost connection has ended: was it the last thing to wait for?"""
+        if self in self.loop.lingering and self.is_quiet():
+            self.loop.lingering.discard(self)
+            self.release()
+        return 0
+
+    def _release(self):
+        """The loop is closed: nothing is in flight any more."""
+        self.release()
+
+    cdef int release(self) except -1:
+        """Close the descriptor, and let go."""
+        self.loop.transports.remove(self.fd)
+        self.loop._model.forget(self.fd)
+        self.close_descriptor()
+        return self.let_go()
 
     cdef int close_descriptor(self) except -1:
         cdef int fd = self.fd

@@ -20,6 +20,7 @@ cdef class LoopCore:
     cdef Statistics counts
     cdef readonly Model _model
     cdef DescriptorTable transports
+    cdef set lingering           # connections that are lost, whose descriptor is in use still
     cdef Waker waker
     cdef bint is_waiting
     cdef bint is_woken
@@ -38,3 +39,4 @@ cdef class LoopCore:
     cdef int run_ready(self) except -1
     cdef int run_ready_timed(self, size_t count) except -1
     cdef int flush_transports(self) except -1
+    cdef int claim(self, int fd) except -1

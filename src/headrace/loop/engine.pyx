@@ -58,6 +58,7 @@ cdef class LoopCore:
         self.timers = TimerHeap()
         self.counts = Statistics()
         self.transports = DescriptorTable()
+        self.lingering = set()
         self.resolution_s = time.get_clock_info("monotonic").resolution
         self._closed = True
 
@@ -234,6 +235,10 @@ cdef class LoopCore:
                 base_events.logger.warning("Executing %s took %.3f seconds", what, duration_s)
         return 0
 
+    cdef int claim(self, int fd) except -1:
+        """*fd* becomes a transport's or a listener's: whoever watched the number does no more."""
+        return 0
+
     cdef int flush_transports(self) except -1:
         cdef size_t count = self.flushes.count
         while count:
@@ -258,6 +263,8 @@ cdef class LoopCore:
 
     def _close_core(self):
         self._model.close()
+        while self.lingering:
+            self.lingering.pop()._release()
         self.ready.clear()
         self.flushes.clear()
         self.timers.clear()

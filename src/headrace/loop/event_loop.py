@@ -251,6 +251,15 @@ class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
         sending = self.create_task(
             self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
         )
+
+        def take_back(_: Any) -> None:
+            if not sending.cancelled():
+                sending.exception()  # it has been raised, or the connection's loss says more
+            self._remember_transport(transport)
+            transport._take_back()
+
+        # Whatever happens here: a wait for it could be cancelled in its turn.
+        sending.add_done_callback(take_back)
         try:
             await asyncio.wait((sending, loan), return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
@@ -259,10 +268,6 @@ class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
         finally:
             sending.cancel()
             await asyncio.wait((sending,))
-            if not sending.cancelled():
-                sending.exception()  # it has been raised, or the connection's loss says more
-            self._remember_transport(transport)
-            transport._take_back()
 
     # Pipes.
 

@@ -58,6 +58,7 @@ cdef class Listener(AcceptOperation):
     def start(self):
         self.retry = None
         if not self.stopped and self.state == STATE_IDLE:
+            self.loop.claim(self.fd)
             self.loop._model.start(self)
 
     def stop(self):

@@ -111,6 +111,8 @@ cdef class ReaderWatch(PollOperation):
 
     cdef int completed(self, int result, unsigned int flags) except -1:
         cdef WritePipeTransport transport = self.transport
+        if transport is None:
+            return 0  # it has let go
         if transport.lost:
             return transport.finish_if_quiet()
         if result < 0:
@@ -202,9 +204,7 @@ cdef class WritePipeTransport(WritingSide):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        return WritingSide.is_quiet(self) and (
-            self.watch is None or self.watch.state == STATE_IDLE
-        )
+        return WritingSide.is_quiet(self) and (self.watch is None or self.watch.is_over())
 
     cdef int let_go(self) except -1:
         if self.watch is not None:
@@ -272,9 +272,10 @@ cdef object begin_pipe(Connection transport, SocketMethods loop, pipe, protocol,
     transport.waiter = waiter
     transport.extra = {**(extra or {}), "pipe": pipe}
     transport.sock = pipe
+    loop.claim(fd)
+    ready_push(loop.ready, transport, STEP_BEGIN, 0)
     # Last: until here the pipe is the caller's to close if something is raised.
     transport.fd = fd
-    ready_push(loop.ready, transport, STEP_BEGIN, 0)
     return transport
 
 

@@ -28,7 +28,11 @@ cdef str EOF_RECEIVED = "eof_received"
 
 cdef class StreamReceive(ReceiveOperation):
     cdef int received(self, const char *data, int result) except -1:
-        return self.side.received(data, result)
+        # A reference of our own: the connection may let go of this operation, and of its last one.
+        cdef ReadingSide side = self.side
+        if side is None:
+            return 0  # it has already, with this end still in the queue
+        return side.received(data, result)
 
 
 cdef class ReadingSide(Connection):
@@ -235,9 +239,7 @@ cdef class ReadingSide(Connection):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        return Connection.is_quiet(self) and (
-            self.receive is None or self.receive.state == STATE_IDLE
-        )
+        return Connection.is_quiet(self) and (self.receive is None or self.receive.is_over())
 
     cdef int let_go(self) except -1:
         self.held = None

@@ -25,11 +25,16 @@ cdef StreamTransport make_transport(
     transport.set_protocol(protocol)
     if server is not None:
         loop._attach_to_server(server, transport)
+    loop.claim(fd)
+    loop.transports.set(fd, transport)
+    try:
+        ready_push(loop.ready, transport, STEP_BEGIN, 0)
+    except BaseException:
+        loop.transports.remove(fd)
+        raise
     # Last: until here the descriptor is the caller's to close if something is raised.
     transport.fd = fd
     transport.remember_peer()
-    loop.transports.set(fd, transport)
-    ready_push(loop.ready, transport, STEP_BEGIN, 0)
     return transport
 
 

@@ -29,6 +29,8 @@ cdef int LOST_WRITES_LOG_THRESHOLD = 5
 cdef class StreamSend(SendOperation):
     cdef int completed(self, int result, unsigned int flags) except -1:
         cdef WritingSide side = self.side
+        if side is None:
+            return 0  # the connection has let go
         if side.lost:
             return side.finish_if_quiet()
         if side.sent(result):
@@ -259,6 +261,13 @@ cdef class WritingSide(ReadingSide):
             self.loop._model.stop(self.receive)
         if self.buffered == 0:
             self.lose(None)
+        elif self.send is None or self.send.state == STATE_IDLE:
+            # As asyncio, which has tried to send in write(): what the kernel takes at once does
+            # not put connection_lost() off.
+            if self.send is None:
+                self.make_send()
+            self.send.composed = True
+            self.pump()
 
     cdef int stop_operations(self) except -1:
         ReadingSide.stop_operations(self)
@@ -267,7 +276,7 @@ cdef class WritingSide(ReadingSide):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        return ReadingSide.is_quiet(self) and (self.send is None or self.send.state == STATE_IDLE)
+        return ReadingSide.is_quiet(self) and (self.send is None or self.send.is_over())
 
     cdef int let_go(self) except -1:
         if self.empty_waiter is not None and not self.empty_waiter.done():

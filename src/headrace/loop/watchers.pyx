@@ -7,13 +7,13 @@ from headrace.kernel.errno cimport EBADF, ECANCELED, errno
 from headrace.kernel.errors cimport os_error
 from headrace.kernel.unistd cimport F_GETFD, fcntl
 from headrace.loop.engine cimport LoopCore
+from headrace.models.contract cimport PENDING
 
 
 cdef class Watcher(PollOperation):
     """Runs a handle at each turn in which the descriptor is ready."""
 
     cdef Handle handle
-    cdef object fileobj  # as asyncio's selector: who is watched is not collected
 
     cdef int completed(self, int result, unsigned int flags) except -1:
         if self.handle is None:
@@ -37,16 +37,6 @@ cdef class Watcher(PollOperation):
             f"call {remove}() before closing it"
         )
 
-    cdef bint was_closed(self) except -1:
-        """Is what was watched closed, so that the number is another file's?
-
-        A number that was watched as such cannot tell.
-        """
-        try:
-            return descriptor_of(self.fileobj) != self.fd
-        except ValueError:
-            return True
-
 
 cdef class Watchers(LoopCore):
     def __cinit__(self, *arguments, **keywords):
@@ -58,7 +48,7 @@ cdef class Watchers(LoopCore):
         self._add_reader(fd, callback, *args)
 
     def remove_reader(self, fd):
-        self.check_no_transport(descriptor_of(fd))
+        self.check_no_transport(watched_descriptor(self.readers, fd))
         return self._remove_reader(fd)
 
     def add_writer(self, fd, callback, *args):
@@ -66,7 +56,7 @@ cdef class Watchers(LoopCore):
         self._add_writer(fd, callback, *args)
 
     def remove_writer(self, fd):
-        self.check_no_transport(descriptor_of(fd))
+        self.check_no_transport(watched_descriptor(self.writers, fd))
         return self._remove_writer(fd)
 
     def _add_reader(self, fd, callback, *args):
@@ -86,7 +76,7 @@ cdef class Watchers(LoopCore):
         cdef int fd = descriptor_of(fileobj)
         cdef void *entry = <void *>table.get(fd)
         self._check_closed()
-        if entry != NULL and (<Watcher>entry).was_closed():
+        if entry != NULL and (<Watcher>entry).is_orphaned():
             # epoll has dropped it in silence, and a ring watches the old file.
             self.unwatch(table, fd)
             entry = NULL
@@ -94,14 +84,14 @@ cdef class Watchers(LoopCore):
             watcher = <Watcher>entry
             watcher.handle.cancel()
             watcher.handle = handle
-            watcher.fileobj = fileobj
+            watcher.sock = watched_object(fileobj)
             return handle
         if fcntl(fd, F_GETFD) < 0:
             # Before any table grows to fit a number that is nothing.
             raise os_error(errno)
         watcher = Watcher(fd, events, True)
         watcher.handle = handle
-        watcher.fileobj = fileobj
+        watcher.sock = watched_object(fileobj)
         self._model.start(watcher)
         table.set(fd, watcher)
         return handle
@@ -110,14 +100,23 @@ cdef class Watchers(LoopCore):
         cdef Watcher watcher
         if self._closed:
             return False
-        watcher = table.remove(descriptor_of(fileobj))
+        watcher = table.remove(watched_descriptor(table, fileobj))
         if watcher is None:
             return False
         watcher.handle.cancel()
         watcher.handle = None
-        watcher.fileobj = None
-        self._model.stop(watcher)
+        watcher.sock = None
+        if self._model.stop(watcher) == PENDING:
+            # A close(2) that follows must close: the kernel must have let go by then.
+            self._model.flush()
         return True
+
+    cdef int claim(self, int fd) except -1:
+        if self.readers.get(fd) != NULL:
+            self.unwatch(self.readers, fd)
+        if self.writers.get(fd) != NULL:
+            self.unwatch(self.writers, fd)
+        return 0
 
     def _close_core(self):
         LoopCore._close_core(self)
@@ -142,6 +141,22 @@ cdef class Watchers(LoopCore):
                 f"File descriptor {fd!r} is used by transport {<object>entry!r}"
             )
         return 0
+
+
+cdef object watched_object(object fileobj):
+    """Who is watched, where it can tell whether it is closed: it is not collected meanwhile."""
+    return None if isinstance(fileobj, int) else fileobj
+
+
+cdef int watched_descriptor(DescriptorTable table, object fileobj) except -2:
+    """The descriptor of *fileobj*; of one that is closed, the number under which it is watched."""
+    try:
+        return descriptor_of(fileobj)
+    except ValueError:
+        for watcher in table:
+            if (<Watcher>watcher).sock is fileobj:
+                return (<Watcher>watcher).fd
+        raise
 
 
 cdef int descriptor_of(object fileobj) except -2:

@@ -80,7 +80,8 @@ cdef class ComposedStep(Runnable):
         return operation.run(operation.result, operation.flags)
 
     cdef void dropped(self, int result, unsigned int flags) noexcept:
-        self.operation.retire()
+        if self.operation is not None:  # else the garbage collector has been here
+            self.operation.retire()
 
 
 cdef class Model:
@@ -105,9 +106,12 @@ cdef class Model:
 
     def __del__(self):
         # The garbage collector calls this before it clears anything: what the kernel may still
-        # write to must not go before its ring does.
+        # write to must not go before its ring does, nor a buffer's pool before the completion
+        # that has to give the buffer back.
         if self.is_open:
             self.close()
+            if self.ready is not None:
+                self.ready.clear()
 
     def connect(self, ReadyQueue ready, Statistics statistics):
         """Tell the model where completions go and where counts are kept."""

@@ -420,13 +420,14 @@ cdef class Reactor(Model):
 
         Then the kernel no longer watches it for us, and those who wait here wait for nothing.
         """
-        cdef Operation reader = registration.reader
-        cdef Operation writer = registration.writer
-        if (reader is not None and reader.is_orphaned()) or (
-            writer is not None and writer.is_orphaned()
-        ):
-            registration.fail_all(EBADF)
-            self.stop_watching(registration)
+        cdef Operation operation
+        for first in (registration.reader, registration.writer, registration.poller):
+            operation = first
+            while operation is not None and not operation.is_orphaned():
+                operation = operation.behind
+            if operation is not None:
+                registration.fail_all(EBADF)
+                return self.stop_watching(registration)
         return 0
 
     cdef int watch(self, Registration registration) except -1:
