@@ -49,12 +49,14 @@ cdef class NonblockingReadiness(Readiness):
 
     cpdef add(self, int fd, int events):
         cdef Interest *interests
+        cdef int capacity
         if self.count == self.capacity:
-            self.capacity = max(64, self.capacity * 2)
-            interests = <Interest *>realloc(self.interests, self.capacity * sizeof(Interest))
+            capacity = max(64, self.capacity * 2)
+            interests = <Interest *>realloc(self.interests, capacity * sizeof(Interest))
             if interests == NULL:
                 raise MemoryError()
             self.interests = interests
+            self.capacity = capacity
         self.interests[self.count].fd = fd
         self.interests[self.count].events = events
         self.count += 1
