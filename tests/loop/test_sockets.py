@@ -165,6 +165,21 @@ def test_sock_recv_of_no_bytes_answers_at_once(run, loop):
     run(main())
 
 
+def test_sock_recv_of_less_than_no_bytes_is_a_value_error(run, loop):
+    async def main():
+        near, far = tcp_pair()
+        with near, far:
+            far.send(b"hello")
+            with pytest.raises(ValueError, match=r"^negative buffersize in recv$"):
+                await loop.sock_recv(near, -1)
+            for size in ("1", 1.0, None):
+                with pytest.raises(TypeError, match=r"cannot be interpreted as an integer$"):
+                    await loop.sock_recv(near, size)
+            assert await loop.sock_recv(near, 100) == b"hello"
+
+    run(main())
+
+
 def test_sock_recv_into_what_cannot_be_written_is_a_type_error(run, loop):
     async def main():
         near, far = tcp_pair()

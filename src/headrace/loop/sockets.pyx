@@ -103,10 +103,14 @@ cdef class SocketMethods(Watchers):
         return 0
 
     async def sock_recv(self, sock, n):
+        cdef Py_ssize_t length_max
         self.check_socket(sock)
-        if n == 0:
+        length_max = n
+        if length_max < 0:
+            raise ValueError("negative buffersize in recv")
+        if length_max == 0:
             return b""  # recv(2) of nothing would wait for something
-        operation = ReceiveBytesOperation(sock.fileno(), self.scratch, n)
+        operation = ReceiveBytesOperation(sock.fileno(), self.scratch, length_max)
         await self._perform(sock, operation)
         return operation.data
 
