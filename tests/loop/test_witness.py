@@ -79,3 +79,20 @@ def test_loops_say_no_more_after_many_runs(witness):
 @pytest.mark.parametrize("path", [None, "/nowhere/at/all"])
 def test_loop_says_nothing_when_nobody_listens(path):
     assert run(MANY, path) == []
+
+
+def test_loop_says_nothing_to_a_fifo_that_nobody_reads(tmp_path):
+    fifo = tmp_path / "witness"
+    os.mkfifo(fifo)
+    assert run(MANY, fifo) == []  # it would wait for a reader, for ever
+
+
+def test_loop_says_nothing_to_what_is_no_regular_file(tmp_path):
+    fifo = tmp_path / "witness"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(MANY, fifo) == []
+        assert os.read(reader, 1000) == b""
+    finally:
+        os.close(reader)

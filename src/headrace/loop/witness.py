@@ -11,6 +11,7 @@ process's.  The file is opened for each line, since a descriptor kept open would
 """
 
 import os
+import stat
 
 __all__ = ["BEGINS", "ENDS", "VARIABLE", "note_begin", "note_end"]
 
@@ -42,11 +43,14 @@ def note_end(loop: object, model: str) -> None:
 
 def _write(path: str, line: str) -> None:
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        # O_NONBLOCK: a FIFO that nobody reads would hold the loop up in open(2), and a full one
+        # in write(2).
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return  # whoever asked has gone; that is no reason to disturb the program
     try:
-        os.write(fd, line.encode())
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.write(fd, line.encode())
     except OSError:
         return
     finally:
