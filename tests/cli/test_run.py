@@ -1,8 +1,10 @@
 """``headrace run``: which loop a program gets, and what a wrong command line says."""
 
+import asyncio
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,61 @@ def test_run_works_when_the_program_imports_headrace_first(headrace):
         "import headrace, asyncio\nprint(isinstance(asyncio.new_event_loop(), headrace.EventLoop))"
     )
     assert headrace("run", "-c", program).stdout == "True\n"
+
+
+@pytest.mark.parametrize("import_it", ["import asyncio", "from asyncio import events"])
+def test_run_works_when_the_program_looks_for_asyncio_before_it_imports_it(headrace, import_it):
+    program = (
+        "import importlib.util, sys\n"
+        "first, second = (importlib.util.find_spec('asyncio') for _ in range(2))\n"
+        "assert first.origin == second.origin and 'asyncio' not in sys.modules\n"
+        f"{import_it}\n"
+        "import asyncio, headrace\n"
+        "print(isinstance(asyncio.new_event_loop(), headrace.EventLoop))\n"
+        "print([finder for finder in sys.meta_path if finder.__class__.__name__ == 'ImportWatcher'"
+        " and finder.name == 'asyncio'])\n"
+    )
+    outcome = headrace("run", "-c", program)
+    assert (outcome.stderr, outcome.stdout) == ("", "True\n[]\n")
+
+
+def test_run_works_when_the_first_import_of_asyncio_failed(headrace, folder):
+    (folder / "selectors.py").write_text("1 / 0\n")
+    program = (
+        "import os\n"
+        "try:\n    import asyncio\nexcept ZeroDivisionError:\n    os.remove('selectors.py')\n"
+        "import importlib; importlib.invalidate_caches()\n"
+        "import asyncio, headrace\n"
+        "print(isinstance(asyncio.new_event_loop(), headrace.EventLoop))\n"
+    )
+    outcome = headrace("run", "-c", program, PYTHONDONTWRITEBYTECODE="1")
+    assert (outcome.stderr, outcome.stdout) == ("", "True\n")
+
+
+def test_run_gives_asyncios_interactive_console_a_headrace_loop(headrace):
+    lines = "import headrace\nprint(isinstance(asyncio.get_running_loop(), headrace.EventLoop))\n"
+    outcome = headrace("run", "-m", "asyncio", stdin=lines)
+    assert "True\n" in outcome.stdout, outcome.stderr
+
+
+def test_run_works_when_asyncio_comes_out_of_an_archive(headrace, folder):
+    """All modules of an archive share one loader."""
+    library = Path(asyncio.__file__).parent
+    with zipfile.ZipFile(folder / "library.zip", "w") as archive:
+        for file in library.glob("*.py"):
+            archive.write(file, f"asyncio/{file.name}")
+        archive.writestr("other.py", "name = __name__\n")
+    program = (
+        "import importlib.util, sys\n"
+        "sys.path.insert(0, 'library.zip')\n"
+        "importlib.util.find_spec('asyncio'), importlib.util.find_spec('asyncio')\n"
+        "import other; print(other.name)\n"
+        "import asyncio, headrace\n"
+        "assert 'library.zip' in asyncio.__file__\n"
+        "print(isinstance(asyncio.new_event_loop(), headrace.EventLoop))\n"
+    )
+    outcome = headrace("run", "-c", program)
+    assert (outcome.stderr, outcome.stdout) == ("", "other\nTrue\n")
 
 
 def test_run_imports_neither_asyncio_nor_headrace_for_a_program_that_does_not(headrace):

@@ -14,7 +14,12 @@ import sys
 
 
 class ImportWatcher:
-    """A finder that finds nothing itself, but calls ``action(module)`` after a module's import."""
+    """A finder that finds nothing itself, but calls ``action(module)`` after a module's import.
+
+    It watches until that import has succeeded: a module is often looked for without being imported
+    (importlib.util.find_spec(), ``python -m asyncio``), and an import that has failed may be tried
+    again.
+    """
 
     def __init__(self, name, action):
         self.name = name
@@ -24,23 +29,34 @@ class ImportWatcher:
     def find_spec(self, name, path=None, target=None):
         if name != self.name:
             return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec
+        # Asked directly, and not by another search from the start: that would come here again.
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    act_after(spec.loader, name, self.imported)
+                return spec
+        return None
 
-        spec = find_spec(name)
-        if spec is not None and spec.loader is not None:
-            act_after(spec.loader, self.action)
-        return spec
+    def imported(self, module):
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self.action(module)
 
 
-def act_after(loader, action):
-    """Let this loader call ``action(module)`` after it has run the module's code."""
+def act_after(loader, name, action):
+    """Let this loader call ``action(module)`` after it has run the code of the module *name*."""
     stock = loader.exec_module
 
     def exec_module(module):
-        del loader.exec_module
+        # One loader may serve many modules (a zip archive's does), and may be asked for this one
+        # several times: then each layer calls the one below it, and the first action is the only.
         stock(module)
-        action(module)
+        if module.__name__ == name:
+            loader.__dict__.pop("exec_module", None)
+            action(module)
 
     # Python drops its import system's frames from tracebacks, and tells them by the file name.
     # With that name, a failing ``import asyncio`` (a selectors.py beside the script) looks as ever.
