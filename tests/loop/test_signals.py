@@ -32,6 +32,14 @@ def send_when_asleep(loop, number):
     )
 
 
+def is_open_fd(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def test_signal_wakes_a_sleeping_loop_and_runs_its_handler(loop):
     received = []
 
@@ -125,6 +133,25 @@ def test_close_removes_the_handlers(model):
     loop.add_signal_handler(signal.SIGUSR1, print)
     loop.close()
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_close_in_another_thread_cannot_remove_the_handlers_and_closes_all_the_same(make_loop):
+    loop = make_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    errors = []
+
+    def close():
+        try:
+            loop.close()
+        except ValueError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert errors == ["signal only works in main thread of the main interpreter"]
+    assert loop.is_closed()
+    assert not is_open_fd(signal.set_wakeup_fd(-1))
 
 
 def test_interrupt_of_a_sleeping_loop_is_keyboard_interrupt(loop):

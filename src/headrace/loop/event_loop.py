@@ -110,11 +110,14 @@ class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
             return
-        self._forget_signal_handlers()
-        self._give_back_wakeup_fd()
-        self._forget_children()
-        super().close()
-        self._close_core()
+        try:
+            # In a thread that may not change handlers this raises; as in asyncio, all gets closed.
+            self._forget_signal_handlers()
+        finally:
+            self._give_back_wakeup_fd()
+            self._forget_children()
+            super().close()
+            self._close_core()
 
     def _give_back_wakeup_fd(self) -> None:
         """Its number may be another file's soon, and would get the bytes of our signals."""
