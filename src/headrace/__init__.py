@@ -32,12 +32,12 @@ _T = TypeVar("_T")
 def new_event_loop(model: str | None = None) -> EventLoop:
     """A new event loop on *model*; for asyncio.Runner(loop_factory=...) and uvicorn --loop.
 
-    Without *model*: $HEADRACE_MODEL, else ``uring`` where this kernel and process offer it, else
-    ``epoll``.
+    Without *model*: $HEADRACE_MODEL, else ``uring`` where the kernel grants one more ring, else
+    ``epoll``; ``loop.model`` says which.
 
     Raises:
         UnknownModelError: no model has that name.
-        ModelUnavailableError: it cannot be had here; the message says why.
+        ModelUnavailableError: it cannot be had here, or not now; the message says why.
     """
     return EventLoop(model)
 

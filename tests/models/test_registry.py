@@ -1,5 +1,6 @@
 """Models of other packages, through the entry-point group ``headrace.models``."""
 
+import errno
 import json
 import os
 import subprocess
@@ -284,3 +285,50 @@ def test_required_verbs_are_those_that_the_base_does_not_implement(base):
             except NotImplementedError:
                 missing.add(verb)
     assert missing == set(registry.REQUIRED_VERBS[base])
+
+
+def opening_fails_on(name, number):
+    """What to open a model with; the names of those that it was given are in `tried`."""
+    tried = []
+
+    def open_on(model):
+        tried.append(model.name)
+        if model.name == name:
+            raise OSError(number, os.strerror(number))
+
+    return open_on, tried
+
+
+@pytest.fixture
+def uring_first(monkeypatch):
+    """All candidates are offered, whatever this kernel says."""
+    monkeypatch.delenv("HEADRACE_MODEL", raising=False)
+    monkeypatch.setattr(registry, "unavailable_reason", lambda name: None)
+
+
+@pytest.mark.usefixtures("uring_first")
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EPERM])
+def test_default_model_that_is_refused_makes_way_for_the_next(number):
+    open_on, tried = opening_fails_on("uring", number)
+    assert registry.open_model(None, open_on).name == "epoll"
+    assert tried == ["uring", "epoll"]
+
+
+@pytest.mark.usefixtures("uring_first")
+@pytest.mark.parametrize("variable", [None, "uring"], ids=["argument", "variable"])
+def test_named_model_that_is_refused_is_unavailable(monkeypatch, variable):
+    open_on, tried = opening_fails_on("uring", errno.ENOMEM)
+    if variable:
+        monkeypatch.setenv("HEADRACE_MODEL", variable)
+    with pytest.raises(headrace.ModelUnavailableError, match=r"^Cannot allocate memory$"):
+        registry.open_model(None if variable else "uring", open_on)
+    assert tried == ["uring"]
+
+
+@pytest.mark.usefixtures("uring_first")
+@pytest.mark.parametrize("name", [None, "uring"])
+def test_no_descriptor_left_is_no_fault_of_the_model(name):
+    open_on, tried = opening_fails_on("uring", errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        registry.open_model(name, open_on)
+    assert tried == ["uring"]

@@ -53,8 +53,12 @@ class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model."""
 
     def __init__(self, model: str | Model | None = None) -> None:
-        opened = model if isinstance(model, Model) else registry.make_model(model)
-        self._open(opened)  # if this fails, the loop has never been open
+        # If this fails, the loop has never been open.
+        if isinstance(model, Model):
+            opened = model
+            self._open(opened)
+        else:
+            opened = registry.open_model(model, self._open)
         asyncio.BaseEventLoop.__init__(self)
         if opened.has_own_clock:
             # On the instance, as a patched loop.time() would stand: other models pay nothing.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,30 @@ def make_model(name: str | None = None) -> Model:
     if reason is not None:
         raise ModelUnavailableError(reason)
     return Reactor(made()) if issubclass(made, Readiness) else made()
+
+
+def open_model(name: str | None, open_on: Callable[[Model], object]) -> Model:
+    """A new model that ``open_on(model)`` has opened.
+
+    What the kernel offers it may still refuse: a user's rings together have a limit, and a process
+    may give up rights after it has asked.  Who named no model gets the next candidate then.
+
+    Raises:
+        UnknownModelError: no model has that name.
+        ModelUnavailableError: it cannot be had here, or not now; the message says why.
+        OSError: there are no descriptors left, which no other model would change.
+    """
+    made = make_model(name)
+    try:
+        open_on(made)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        is_named = name is not None or bool(os.environ.get(ENVIRONMENT_VARIABLE))
+        if not is_named and made.name != CANDIDATES[-1]:
+            return open_model(CANDIDATES[CANDIDATES.index(made.name) + 1], open_on)
+        raise ModelUnavailableError(error.strerror or str(error)) from error
+    return made
 
 
 @functools.cache

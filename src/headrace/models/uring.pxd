@@ -18,10 +18,11 @@ cdef class Uring(Model):
 
     cdef bint is_usable(self) noexcept
     cdef int make_ring(self) except -1
+    cdef int try_ring(self) except -1
     cdef int set_up(self, int mode) noexcept
     cdef int count_call(self, int call) noexcept
     cdef int enable(self) except -1
-    cdef int drop_ring(self) except -1
+    cdef int drop_ring(self) noexcept
     cdef int cancel_elsewhere(self, Operation operation) except -1
     cdef int move_to_new_ring(self, bint forked) except -1
     cdef int drop_everything(self) except -1

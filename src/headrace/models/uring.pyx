@@ -28,14 +28,19 @@ What the obvious does wrong, and what is done here:
 * After fork the child must not touch the ring; see Model.generation.  In the child the ring is
   only unmapped and closed; operations are handed over to a new one, except sends, which the
   parent's ring will perform: they end with ECANCELED.
+* Unless the process has CAP_IPC_LOCK, kernels count a ring (here 88 KiB) against RLIMIT_MEMLOCK,
+  for all processes of the user together: 93 rings with the usual 8 MiB, and then ENOMEM.  A ring is
+  taken apart after close(2) has returned: 30 to 60 ms later, measured, it counts no more.  So
+  ENOMEM soon after a ring went is asked about again, for a bounded time; then it is an error, and
+  a loop for which nobody named the model takes another (models/registry.py).
 
 With callbacks ready the loop does not want to wait; then the kernel is entered only if there is
 something to hand over or IORING_SQ_TASKRUN says that it has completions to give.
 """
 
 from headrace.kernel.errno cimport (
-    EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, ENOBUFS, ENOMEM, ENOSYS, EPERM,
-    EPROTO, ETIME,
+    EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM,
+    ENOSYS, EPERM, EPROTO, ETIME,
 )
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -54,7 +59,9 @@ from headrace.kernel.fork cimport fork_generation
 from headrace.kernel.poll cimport POLLIN, POLLOUT
 from headrace.kernel.socket cimport MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK
 from headrace.kernel.thread cimport thread_token
-from headrace.kernel.time cimport monotonic_seconds
+from headrace.kernel.time cimport (
+    monotonic_seconds, nanosleep, timespec, timespec_from_seconds,
+)
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 from headrace.models.ring_buffers cimport BUFFER_GROUP, RingBuffers
 
@@ -70,7 +77,14 @@ cdef enum:
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef size_t DIRECT_SEND_MIN = 64 * 1024
 cdef double CLOSE_WAIT_S = 0.25
+# How long a ring that was closed may still count, on a busy machine, and the pause between tries.
+cdef double OLD_RING_COUNTS_S = 0.25
+cdef double RING_RETRY_S = 0.002
 cdef tuple RING_KINDS = (KIND_ACCEPT, KIND_POLL, KIND_RECEIVE, KIND_SEND)
+
+# When no ring of ours that was closed counts any more.  At first those of the program that has
+# become this one: `headrace run` has tried whether there is a ring, and then called execve(2).
+cdef double old_rings_count_until_s = monotonic_seconds() + OLD_RING_COUNTS_S
 
 
 cdef class Uring(Model):
@@ -106,8 +120,7 @@ cdef class Uring(Model):
         self.pool = self.buffers
 
     def __dealloc__(self):
-        if self.has_ring:
-            h.io_uring_queue_exit(&self.ring)
+        self.drop_ring()
 
     @classmethod
     def available(cls):
@@ -115,7 +128,9 @@ cdef class Uring(Model):
         try:
             model.make_ring()
         except OSError as error:
-            return unavailable_reason(error)
+            if error.errno in (EMFILE, ENFILE):
+                return None  # says nothing of rings; open() will try again
+            return error.strerror
         model.drop_ring()
         return None
 
@@ -223,6 +238,21 @@ cdef class Uring(Model):
         )
 
     cdef int make_ring(self) except -1:
+        """Make a ring; on ENOMEM again and again, as long as rings of old may be the reason."""
+        cdef double deadline = old_rings_count_until_s
+        cdef timespec pause
+        while True:
+            try:
+                return self.try_ring()
+            except OSError as error:
+                if error.errno != ENOMEM or monotonic_seconds() >= deadline:
+                    raise OSError(error.errno, unavailable_reason(error)) from None
+            pause = timespec_from_seconds(RING_RETRY_S)
+            with nogil:
+                nanosleep(&pause, NULL)
+
+    cdef int try_ring(self) except -1:
+        """Make a ring with its buffers, not enabled yet."""
         cdef int error = EINVAL
         cdef int mode
         for mode in range(0 if self.defer_taskrun else 1, 3):
@@ -277,11 +307,13 @@ cdef class Uring(Model):
         self.is_enabled = True
         return 0
 
-    cdef int drop_ring(self) except -1:
+    cdef int drop_ring(self) noexcept:
+        global old_rings_count_until_s
         if self.has_ring:
             self.has_ring = False
             self.is_enabled = False
             h.io_uring_queue_exit(&self.ring)
+            old_rings_count_until_s = monotonic_seconds() + OLD_RING_COUNTS_S
         return 0
 
     cdef int move_to_new_ring(self, bint forked) except -1:
