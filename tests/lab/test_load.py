@@ -206,6 +206,27 @@ def test_load_connects_again_where_http_ends_the_connection(reply):
     assert window.reconnects >= 1
 
 
+def test_load_asks_no_http_connection_that_ended_between_two_runs():
+    busy = 600  # more than one look at the sockets tells
+    ours: list[socket.socket] = []
+
+    def answer(connection: socket.socket) -> None:
+        ours.append(connection)
+        servers.http_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")(connection)
+
+    with servers.serving(answer) as address:
+        load = Load(address, busy=busy, http_request=REQUEST)
+        load.connect()
+        first = load.run(0.0)
+        for one in list(ours):
+            one.shutdown(socket.SHUT_WR)
+        second = load.run(0.0)
+        assert load.connected == busy
+        load.close()
+    assert (first.requests, first.errors, first.reconnects) == (busy, {}, 0)
+    assert (second.errors, second.reconnects) == ({}, busy)
+
+
 @pytest.mark.parametrize(
     ("reply", "close", "kind"),
     [

@@ -20,6 +20,7 @@ from headrace.lab.connections cimport (
     CLOSED,
     CONNECT_FAILED,
     CONNECTING,
+    EVENTS_MAX,
     GIVEN_UP,
     IN_FLIGHT_MAX,
     LOOK_UP_NS,
@@ -190,7 +191,8 @@ cdef class Load(Connections):
         cdef Connection *connection
         if not self.http:
             return
-        self.look(0)
+        while self.look(0) == EVENTS_MAX:
+            pass
         for index in range(self.idle, self.total):
             connection = &self.connections[index]
             if connection.state == CLOSED and connection.failures == 0:
