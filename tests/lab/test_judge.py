@@ -147,6 +147,15 @@ def test_summary_of_a_contender_that_cannot_run_is_its_reason():
     assert not row.measured
 
 
+def test_window_takes_the_errors_of_others_and_keeps_its_figures():
+    window = Window(1.0, 10, {"reset": 1}, ((5, 10),), bad_status=404)
+    warm = Window(0.2, 5, {"reset": 2, "idle_closed": 3}, ((7, 5),), bad_status=503)
+    found = window.with_errors_of([warm, Window(0.0, 0)])
+    assert found.errors == {"reset": 3, "idle_closed": 3}
+    assert found.bad_status == 503
+    assert (found.seconds, found.requests, found.latency_ns) == (1.0, 10, ((5, 10),))
+
+
 def test_windows_merge_as_if_they_were_one():
     merged = merge_windows([
         Window(1.0, 10, {"reset": 1}, ((5, 10),), busy_share=0.2, stall_ms_max=3.0),

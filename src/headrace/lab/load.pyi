@@ -46,6 +46,8 @@ class Load(Connections):
     def run(self, seconds: float) -> Window:
         """Loads for so long, then waits for the replies that are still due, and tells the result.
 
+        Errors are told by the next result after them: those of ``connect`` by the first one.
+
         Signal handlers run at least every 50 ms; an exception of theirs ends the run.
         """
     def close(self) -> None:

@@ -3,6 +3,9 @@
 System calls are counted in a stretch of their own, because counting makes them slower. The
 measured stretch is cut into slices of a second that end drained; between two slices nothing is in
 flight and the server sleeps, so that is when the progress line may be drawn.
+
+Errors count from the first connection on.  What went wrong before the measured stretch changed what
+is measured: an idle connection that the server has closed is not opened again, and is then missing.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from headrace.lab.window import Window, merge_windows
 WARM_UP_S = 0.2
 COUNT_S = 0.2
 SLICE_S = 1.0
+NOTHING = Window(0.0, 0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Round:
     """What one round found; ``failed`` is the reason when it found nothing."""
 
     model: str
-    window: Window = field(default_factory=lambda: Window(0.0, 0))
+    window: Window = field(default_factory=lambda: NOTHING)
     cpu_us_per_request: float | None = None
     user_us_per_request: float | None = None
     system_us_per_request: float | None = None
@@ -144,8 +148,9 @@ def _measure_server(
                 return
         if server.popen.poll() is None and (warm.requests or not warm.errors):
             tick("counting system calls")
-            _count_system_calls(found, server, load, plan.trace_point)
+            counted = _count_system_calls(found, server, load, plan.trace_point)
             _measure_window(found, contender, server, load, plan, tick)
+            found.window = found.window.with_errors_of([warm, counted])
         else:
             found.window = warm
     finally:
@@ -170,18 +175,19 @@ def _is_refused(found: Round, contender: Contender, server: ServerProcess, load:
 
 def _count_system_calls(
     found: Round, server: ServerProcess, load: Load, trace_point: int | None
-) -> None:
+) -> Window:
     if trace_point is None:
-        return
+        return NOTHING
     try:
         counter = SystemCallCounter(trace_point, server.tree())
     except NotCountableError:
-        return
+        return NOTHING
     try:
-        requests = load.run(COUNT_S).requests
-        if requests:
-            found.syscalls_per_request = counter.read() / requests
+        counted = load.run(COUNT_S)
+        if counted.requests:
+            found.syscalls_per_request = counter.read() / counted.requests
             found.syscalls_source = "perf raw_syscalls:sys_enter"
+        return counted
     finally:
         counter.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,34 @@ class Window:
     def error_count(self) -> int:
         return sum(self.errors.values())
 
+    def with_errors_of(self, others: Iterable[Window]) -> Window:
+        """The same figures, with the errors of other stretches, which come first."""
+        parts = [*others, self]
+        errors: Counter[str] = Counter()
+        for part in parts:
+            errors.update(part.errors)
+        bad_status = next((part.bad_status for part in parts if part.bad_status), 0)
+        return replace(self, errors=dict(errors), bad_status=bad_status)
+
 
 def merge_windows(windows: Iterable[Window]) -> Window:
     """One window that stands for several, as if they had been one stretch."""
     parts = list(windows)
     seconds = sum(part.seconds for part in parts)
     requests = sum(part.requests for part in parts)
-    errors: Counter[str] = Counter()
     latency: Counter[int] = Counter()
     for part in parts:
-        errors.update(part.errors)
         latency.update(dict(part.latency_ns))
     by_time = [(part, part.seconds / seconds) for part in parts] if seconds else []
     by_count = [(part, part.requests / requests) for part in parts] if requests else []
-    return Window(
+    merged = Window(
         seconds=seconds,
         requests=requests,
-        errors=dict(errors),
         latency_ns=tuple(sorted(latency.items())),
-        bad_status=next((part.bad_status for part in parts if part.bad_status), 0),
         reconnects=sum(part.reconnects for part in parts),
         busy_share=sum(part.busy_share * weight for part, weight in by_time),
         cpu_share=sum(part.cpu_share * weight for part, weight in by_time),
         stall_ms_max=max((part.stall_ms_max for part in parts), default=0.0),
         self_latency_share=sum(part.self_latency_share * weight for part, weight in by_count),
     )
+    return merged.with_errors_of(parts)
