@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from headrace.lab.process import process_tree
+from headrace.lab.usage import process_tree
 
 COMPARE = [sys.executable, "-m", "headrace.lab.compare"]
 SHORT = ["--seconds", "0.1", "--repeat", "1", "--busy", "5", "--idle", "5"]

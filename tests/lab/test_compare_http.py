@@ -56,6 +56,22 @@ elif how == "uvloop":
 else:
     asyncio.run(main())
 """
+# Burns 30 ms for each request, in a process of its own.
+FORKING = """\
+import http.server, socketserver, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        end_s = time.process_time() + 0.03
+        while time.process_time() < end_s: pass
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    def log_message(self, *rest): pass
+class Server(socketserver.ForkingMixIn, http.server.HTTPServer):
+    request_queue_size = 100
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
 SAYS = """\
 import socket, sys
 print("line one", "\\x1b[31mline two\\x1b[0m", "no luck", sep="\\n", file=sys.stderr, flush=True)
@@ -110,6 +126,17 @@ def test_compare_loads_a_threaded_server_behind_a_shell(tmp_path):
     assert row["errors"] == 0, row["notes"]
     assert row["rounds"][0]["cpu_us_per_request"] > 0
     assert processes_with(str(script)) == []
+
+
+def test_compare_counts_the_cpu_time_of_a_child_for_each_request(tmp_path, script):
+    port = free_port()
+    report = run_json(
+        tmp_path, "--repeat", "1", "--seconds", "1", "--busy", "2", "--models", "asyncio",
+        "--http", url_of(port), "--", sys.executable, script(FORKING), str(port),
+    )  # fmt: skip
+    (one,) = report["rows"][0]["rounds"]
+    assert (one["failed"], one["errors"], one["cpu_known"]) == (None, {}, True)
+    assert one["cpu_us_per_request"] > 20_000
 
 
 def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):

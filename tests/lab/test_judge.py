@@ -135,6 +135,13 @@ def test_summary_doubts_a_disturbed_round(rounds, words):
     assert words in " ".join(row.figures["notes"])
 
 
+def test_summary_says_why_it_has_no_cpu_time():
+    row = summarise(ASYNCIO, [a_round(cpu_known=False, cpu_us_per_request=None)])
+    assert row.trusted
+    assert row.figures["cpu_us_per_request"] is None
+    assert "CPU time unknown" in row.figures["notes"][0]
+
+
 def test_summary_trusts_a_generator_that_is_busy_beside_a_busy_server():
     assert summarise(ASYNCIO, [a_round(busy_share=0.99, server_busy_share=0.98)]).trusted
 

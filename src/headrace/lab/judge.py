@@ -141,6 +141,13 @@ def percentile_notes(latency_us: Mapping[str, float | None], requests: int) -> l
     return [f"{requests:,} requests are too few for {' and '.join(missing)}; try --seconds"]
 
 
+def cpu_notes(good: Sequence[Round]) -> list[str]:
+    """Why the CPU time of some rounds is missing."""
+    if all(one.cpu_known for one in good):
+        return []
+    return ["CPU time unknown: processes ended, or may have, for which their parent did not wait"]
+
+
 def doubts(good: Sequence[Round], rates: Sequence[float], median: float) -> list[str]:
     """Somebody else used the cores, or the rounds disagree: one note, with the figures."""
     if any(one.shared_core for one in good):

@@ -18,14 +18,7 @@ from headrace.lab import proof
 from headrace.lab.answer import START_S_MAX, wait_answer
 from headrace.lab.contenders import Contender
 from headrace.lab.load import Load, LoadError
-from headrace.lab.process import (
-    TICKS,
-    Cores,
-    ServerProcess,
-    Usage,
-    growth,
-    server_process,
-)
+from headrace.lab.process import Cores, ServerProcess, server_process
 from headrace.lab.syscalls import NotCountableError, SystemCallCounter
 from headrace.lab.target import (
     ServerFailedError,
@@ -34,6 +27,7 @@ from headrace.lab.target import (
     wait_free,
     wait_ready,
 )
+from headrace.lab.usage import TICKS, Usage, cpu_growth, growth, is_cpu_known
 from headrace.lab.window import Window, merge_windows
 
 WARM_UP_S = 0.2
@@ -64,6 +58,8 @@ class Round:
 
     model: str
     window: Window = field(default_factory=lambda: NOTHING)
+    cpu_known: bool = True
+    """False when processes ended whose CPU time is in nobody's account."""
     cpu_us_per_request: float | None = None
     user_us_per_request: float | None = None
     system_us_per_request: float | None = None
@@ -220,14 +216,15 @@ def _fill_usage(found: Round, before: Usage, after: Usage, core_count: int) -> N
     if not after.cpu_ns:
         return
     requests = found.window.requests
-    cpu_ns = growth(before.cpu_ns, after.cpu_ns)
+    cpu_ns = cpu_growth(before, after)
+    found.cpu_known = is_cpu_known(before, after)
     wall_ns = found.window.seconds * 1e9
     found.rss_bytes = after.rss_bytes
     found.server_busy_share = cpu_ns / wall_ns
     found.server_waiting_share = growth(before.waiting_ns, after.waiting_ns) / wall_ns
     free = max(0.0, core_count - found.server_busy_share)
     found.server_lost_share = min(found.server_waiting_share, free) / core_count
-    if requests == 0:
+    if requests == 0 or not found.cpu_known:
         return
     found.cpu_us_per_request = cpu_ns / 1000 / requests
     user = after.user_ticks - before.user_ticks

@@ -1,8 +1,4 @@
-"""The server process: started on its own cores, looked at from outside, and always stopped.
-
-CPU time comes from the process's own CPU clock: to the nanosecond, all threads, and the same for
-a program in C, a peer and ours. The server is not asked, so the question costs it nothing.
-"""
+"""The server process: started on its own cores, looked at from outside, and always stopped."""
 
 from __future__ import annotations
 
@@ -13,12 +9,11 @@ import re
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from headrace.lab.stopping import STOPPING_SIGNALS, die_with_parent
+from headrace.lab.usage import Usage, children, process_tree, usage
 
 PR_SET_CHILD_SUBREAPER = 36
 STOP_S = 3.0
@@ -26,9 +21,6 @@ LAST_BYTES = 4096
 LAST_LINES_MAX = 3
 LINE_CHARACTERS_MAX = 200
 NOT_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-CPU_CLOCK = 2  # CPUCLOCK_SCHED of <linux/posix-timers.h>
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -51,80 +43,9 @@ class Cores:
         return Cores(self.load, frozenset([max(self.server)]), self.shared)
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What the process tree had used at one moment."""
-
-    cpu_ns: Mapping[int, int]
-    waiting_ns: Mapping[int, int]
-    user_ticks: int
-    system_ticks: int
-    rss_bytes: int
-
-
 def adopt_orphans() -> None:
     """Grandchildren whose parent ends become ours, so that none can outlive the measurement."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                text = Path(f"/proc/{pid}/task/{task}/children").read_text()
-                found += [int(child) for child in text.split()]
-    return found
-
-
-def process_tree(pid: int) -> list[int]:
-    """The process and all its descendants."""
-    tree = [pid]
-    for parent in tree:
-        tree += children(parent)
-    return tree
-
-
-def cpu_ns(pid: int) -> int:
-    return time.clock_gettime_ns((~pid << 3) | CPU_CLOCK)
-
-
-def waiting_ns(pid: int) -> int:
-    """How long the threads were ready to run while somebody else had their core."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        total += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[1])
-    return total
-
-
-def rss_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
-
-
-def ticks(pid: int) -> tuple[int, int]:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]), int(fields[12])
-
-
-def usage(pid: int) -> Usage:
-    """The tree's usage; a process that ends meanwhile is left out."""
-    cpu: dict[int, int] = {}
-    waiting: dict[int, int] = {}
-    user = system = rss = 0
-    for member in process_tree(pid):
-        with contextlib.suppress(OSError, IndexError):
-            cpu[member] = cpu_ns(member)
-            waiting[member] = waiting_ns(member)
-            rss += rss_bytes(member)
-            member_user, member_system = ticks(member)
-            user += member_user
-            system += member_system
-    return Usage(cpu, waiting, user, system, rss)
-
-
-def growth(before: Mapping[int, int], after: Mapping[int, int]) -> int:
-    """What was added; threads that ended take their waiting time along, that is no growth."""
-    return sum(max(0, value - before.get(pid, 0)) for pid, value in after.items())
 
 
 class ServerProcess:
@@ -169,10 +90,11 @@ class ServerProcess:
         return self.popen.pid
 
     def usage(self) -> Usage:
-        return usage(self.pid)
+        return usage(self.pid, *self._orphans())
 
     def tree(self) -> list[int]:
-        return process_tree(self.pid)
+        """Itself, all its descendants, and those whose parent ended: these are ours by then."""
+        return process_tree(self.pid, *self._orphans())
 
     def last_words(self) -> str:
         """How it ended and the last line of its standard error, in one line."""
@@ -216,9 +138,13 @@ class ServerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def _orphans(self) -> list[int]:
+        """The descendants that became ours when their parent ended, if we adopt orphans."""
+        return sorted(set(children(os.getpid())) - self.siblings - {self.pid})
+
     def _reap(self) -> None:
-        """Ends and reaps the descendants that became ours when their parent ended."""
-        for pid in set(children(os.getpid())) - self.siblings:
+        """Ends and reaps the descendants that became ours."""
+        for pid in self._orphans():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)

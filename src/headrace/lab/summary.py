@@ -129,6 +129,7 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
     serious = [contender.reason] if contender.reason else judge.flaw_notes(rounds)
     doubts = [
         *judge.percentile_notes(latency_us, merged.get_total_count()),
+        *judge.cpu_notes(good),
         *judge.doubts(good, rates, rate or 0.0),
     ]
     figures = {
