@@ -123,6 +123,7 @@ def test_summary_doubts_the_figures_of_an_only_core():
     [
         ([a_round(cpu_share=0.7)], "other programs took up to 30%"),
         ([a_round(server_lost_share=0.4)], "took up to 40% of the server's core"),
+        ([a_round(self_latency_share=0.3)], "up to 30% of the latency was spent in the load"),
         (
             [a_round(requests=10_000), a_round(requests=20_000)],
             "unsteady: requests/s spread over 67%",
@@ -133,6 +134,10 @@ def test_summary_doubts_a_disturbed_round(rounds, words):
     row = summarise(ASYNCIO, rounds)
     assert row.trusted
     assert words in " ".join(row.figures["notes"])
+
+
+def test_summary_trusts_the_latency_of_a_generator_that_was_quick():
+    assert summarise(ASYNCIO, [a_round(self_latency_share=0.2)]).figures["notes"] == []
 
 
 def test_summary_says_why_it_has_no_cpu_time():
