@@ -170,6 +170,24 @@ def test_abort_drops_what_was_written(run, sockets):
     run(main())
 
 
+def test_abort_in_the_turn_of_the_peers_end_is_connection_lost_with_writes_queued(run, sockets):
+    async def main():
+        left, right = sockets.tcp_pair()
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        protocol = await connect(left)
+        protocol.keep_open = True
+        protocol.transport.write(LARGE)
+        await turns()
+        right.shutdown(socket.SHUT_WR)
+        await protocol.ended
+        protocol.transport.abort()
+        # The peer is still there and reads nothing: nothing but abort() ends the connection.
+        await protocol.lost
+        assert protocol.error is None
+
+    run(main())
+
+
 def test_close_and_abort_lose_the_connection_once(run, sockets):
     async def main():
         left, right = await ends(sockets)

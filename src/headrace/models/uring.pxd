@@ -14,7 +14,7 @@ cdef class Uring(Model):
     cdef bint defer_taskrun
     cdef unsigned int completion_entries
     cdef list again         # operations to hand over once more before the next wait
-    cdef list cancel_again  # cancelled by another thread than the ring's: tell the kernel then
+    cdef list cancel_again  # cancelled elsewhere than in the ring's thread, or missed: tell then
 
     cdef bint is_usable(self) noexcept
     cdef int make_ring(self) except -1
@@ -36,6 +36,7 @@ cdef class Uring(Model):
     cdef int prepare_or_end(self, Operation operation) except -1
     cdef int enter(self, double timeout_s) except -1
     cdef int harvest(self) except -1
+    cdef int cancel_missed(self) except -1
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1
     cdef bint is_to_repeat(self, Operation operation, int result) noexcept
     cdef int repeat(self, Operation operation) except -1

@@ -23,6 +23,11 @@ What the obvious does wrong, and what is done here:
 * A receive that is cancelled may have taken data already.  The transport keeps that data; a
   caller of sock_recv() could not.  Operations whose data would be lost are `composed`: the
   kernel waits (POLL_ADD), then the loop thread performs.
+* A request is not found by its cancellation (ENOENT) while the kernel carries it from one place to
+  another: a send that waits for room and is woken by the peer's FIN, tried again, and handed to a
+  worker thread.  It waits on as if nobody had cancelled it.  So what is being cancelled and has not
+  ended is cancelled again when a cancellation says ENOENT; usually that one was too late, and
+  there is nothing to do.
 * POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
   handed over again after the callback has run.
 * After fork the child must not touch the ring; see Model.generation.  In the child the ring is
@@ -39,8 +44,8 @@ something to hand over or IORING_SQ_TASKRUN says that it has completions to give
 """
 
 from headrace.kernel.errno cimport (
-    EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM,
-    ENOSYS, EPERM, EPROTO, ETIME,
+    EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOENT,
+    ENOMEM, ENOSYS, EPERM, EPROTO, ETIME,
 )
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -482,6 +487,7 @@ cdef class Uring(Model):
         cdef h.io_uring_cqe *entries[512]
         cdef unsigned int count, taken
         cdef h.io_uring_cqe *entry
+        cdef bint missed = False
         if self.statistics is not None:
             if self.ring.sq.kflags[0] & h.IORING_SQ_CQ_OVERFLOW:
                 self.statistics.counters.completion_overflows += 1
@@ -496,11 +502,25 @@ cdef class Uring(Model):
                         self.take(
                             <Operation><void *><size_t>entry.user_data, entry.res, entry.flags
                         )
+                    elif entry.res == -ENOENT:
+                        missed = True
             finally:
                 # An entry that was taken must not be taken again, even if that failed.
                 h.io_uring_cq_advance(&self.ring, taken)
             if count < 512:
-                return 0
+                return self.cancel_missed() if missed else 0
+
+    cdef int cancel_missed(self) except -1:
+        """A cancellation has not found its operation: those that have not ended are told again."""
+        # Along the list itself: a copy of ten thousand idle connections would cost more than this.
+        cdef PyObject *entry = self.in_flight.first
+        cdef Operation operation
+        while entry != NULL:
+            operation = <Operation>entry
+            if operation.state == STATE_CANCELLING and not operation.queued:
+                self.cancel_again.append(operation)
+            entry = operation.following
+        return 0
 
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1:
         """One completion entry: what it means for its operation."""
