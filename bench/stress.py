@@ -200,7 +200,7 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def loop_factory(model: str) -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory(model: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
     """*model* may be asyncio: what fails there is not ours."""
     return asyncio.new_event_loop if model == "asyncio" else lambda: headrace.new_event_loop(model)
 
