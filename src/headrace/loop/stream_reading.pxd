@@ -1,12 +1,12 @@
 from headrace.core.operation cimport ReceiveOperation
-from headrace.loop.connection cimport Connection
+from headrace.loop.flow_control cimport FlowControl
 
 
 cdef class StreamReceive(ReceiveOperation):
     cdef ReadingSide side
 
 
-cdef class ReadingSide(Connection):
+cdef class ReadingSide(FlowControl):
     cdef StreamReceive receive
     cdef list held            # received while paused
     cdef Py_ssize_t taken     # of the piece that is being delivered, by the protocol's buffer

@@ -1,9 +1,9 @@
 from headrace.core.operation import ReceiveOperation
-from headrace.loop.connection import Connection
+from headrace.loop.flow_control import FlowControl
 
 class StreamReceive(ReceiveOperation): ...
 
-class ReadingSide(Connection):
+class ReadingSide(FlowControl):
     """The reading side of a stream transport."""
 
     def is_reading(self) -> bool: ...

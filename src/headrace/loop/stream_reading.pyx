@@ -14,7 +14,8 @@ from headrace.core.operation cimport STATE_IDLE, ReceiveOperation
 from headrace.core.ready_queue cimport ready_push
 from headrace.kernel.errno cimport ECANCELED
 from headrace.kernel.errors cimport os_error
-from headrace.loop.connection cimport STEP_DELIVER, Connection
+from headrace.loop.connection cimport STEP_DELIVER
+from headrace.loop.flow_control cimport FlowControl
 
 cdef object logger = logging.getLogger("asyncio")
 
@@ -35,7 +36,7 @@ cdef class StreamReceive(ReceiveOperation):
         return side.received(data, result)
 
 
-cdef class ReadingSide(Connection):
+cdef class ReadingSide(FlowControl):
     def is_reading(self):
         return not self.closing and not self.paused
 
@@ -43,7 +44,7 @@ cdef class ReadingSide(Connection):
         if step == STEP_DELIVER:
             self.deliver_queued = False
             return self.deliver_held()
-        return Connection.run(self, step, flags)
+        return FlowControl.run(self, step, flags)
 
     cdef int start_operations(self) except -1:
         return 0 if self.paused else self.start_receiving()
@@ -239,11 +240,11 @@ cdef class ReadingSide(Connection):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        return Connection.is_quiet(self) and (self.receive is None or self.receive.is_over())
+        return FlowControl.is_quiet(self) and (self.receive is None or self.receive.is_over())
 
     cdef int let_go(self) except -1:
         self.held = None
         if self.receive is not None:
             self.receive.side = None
             self.receive = None
-        return Connection.let_go(self)
+        return FlowControl.let_go(self)

@@ -10,12 +10,8 @@ cdef class WritingSide(ReadingSide):
     cdef StreamSend send
     cdef list chunks          # written and not yet handed to the kernel
     cdef object empty_waiter
-    cdef size_t buffered      # bytes in chunks and in flight
-    cdef size_t high_water
-    cdef size_t low_water
     cdef int lost_writes      # write() calls after the connection was lost
     cdef bint eof_asked       # write_eof() was called
-    cdef bint protocol_paused
     cdef bint dirty           # in the loop's flush queue
 
     cdef bint may_write(self) except -1
@@ -28,6 +24,3 @@ cdef class WritingSide(ReadingSide):
     cdef int pump(self) except -1
     cdef int sent(self, int result) except -1
     cdef int drained(self) except -1
-    cdef int maybe_pause_protocol(self) except -1
-    cdef int maybe_resume_protocol(self) except -1
-    cdef int tell_protocol(self, str name) except -1

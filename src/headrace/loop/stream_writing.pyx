@@ -22,7 +22,6 @@ cdef object logger = logging.getLogger("asyncio")
 # Pieces are joined up to this many bytes: one send of many pieces costs less than many sends,
 # and copying this much costs less than the system call that it saves.
 cdef size_t JOIN_BYTES_MAX = 256 * 1024
-cdef size_t HIGH_WATER_DEFAULT = 64 * 1024
 cdef int LOST_WRITES_LOG_THRESHOLD = 5
 
 
@@ -39,19 +38,11 @@ cdef class StreamSend(SendOperation):
 
 
 cdef class WritingSide(ReadingSide):
-    def __cinit__(self):
-        self.high_water = HIGH_WATER_DEFAULT
-        self.low_water = HIGH_WATER_DEFAULT // 4
-
     cdef int run(self, int step, unsigned int flags) except -1:
         if step == STEP_FLUSH:
             self.dirty = False
             return 0 if self.lost else self.pump()
         return ReadingSide.run(self, step, flags)
-
-    @property
-    def _protocol_paused(self):
-        return self.protocol_paused
 
     def can_write_eof(self):
         return True
@@ -196,6 +187,10 @@ cdef class WritingSide(ReadingSide):
         if self.buffered == 0:
             socket_h.shutdown(self.fd, socket_h.SHUT_WR)
 
+    @property
+    def _protocol_paused(self):
+        return self.protocol_paused
+
     def get_write_buffer_size(self):
         return self.buffered
 
@@ -203,41 +198,7 @@ cdef class WritingSide(ReadingSide):
         return self.low_water, self.high_water
 
     def set_write_buffer_limits(self, high=None, low=None):
-        if high is None:
-            high = HIGH_WATER_DEFAULT if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self.high_water = high
-        self.low_water = low
-        self.maybe_pause_protocol()
-
-    cdef int maybe_pause_protocol(self) except -1:
-        if self.buffered <= self.high_water or self.protocol_paused:
-            return 0
-        self.protocol_paused = True
-        return self.tell_protocol("pause_writing")
-
-    cdef int maybe_resume_protocol(self) except -1:
-        if not self.protocol_paused or self.buffered > self.low_water:
-            return 0
-        self.protocol_paused = False
-        # Nobody has called us here: the context is the connection's, as for data_received().
-        entered = self.enter_context()
-        try:
-            return self.tell_protocol("resume_writing")
-        finally:
-            self.leave_context(entered)
-
-    cdef int tell_protocol(self, str name) except -1:
-        try:
-            getattr(self.protocol, name)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.report(error, f"protocol.{name}() failed")
-        return 0
+        self.set_limits(high, low)
 
     def _make_empty_waiter(self):
         if self.empty_waiter is not None:
