@@ -129,8 +129,8 @@ def is_busy(loop: Any) -> bool:
 
 
 def all_buffers_are_idle(loop: Any) -> bool:
-    pool = loop._model.pool
-    return pool is None or pool.idle_count == pool.count
+    pools = (loop._model.pool, getattr(loop._model, "records", None))
+    return all(pool is None or pool.idle_count == pool.count for pool in pools)
 
 
 @pytest.fixture
@@ -152,6 +152,17 @@ class Sockets:
     def unix_pair(self) -> tuple[socket.socket, socket.socket]:
         left, right = socket.socketpair()
         return self.keep(left), self.keep(right)
+
+    def udp(self) -> socket.socket:
+        sock = self.keep(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        sock.bind(("127.0.0.1", 0))
+        return sock
+
+    def unix_datagrams(self) -> socket.socket:
+        """With an abstract name of the kernel's choice: unix(7), autobind."""
+        sock = self.keep(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        sock.bind("")
+        return sock
 
     def listener(self) -> socket.socket:
         return self.keep(socket.create_server(("127.0.0.1", 0)))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from headrace.core.datagram_operation import ReceiveDatagramsOperation
 from headrace.core.operation import Operation, ReceiveOperation
 from headrace.models.contract import CANCEL_CANCELLED, SUBMIT_COMPLETED
 
@@ -21,6 +22,7 @@ class Record:
         self.driver = driver
         self.results: list[int] = []
         self.data = b""
+        self.datagrams: list[tuple[bytes, Any]] = []
         self.ended = False
         self.cancelled = False
         # Called with the record at each completion, inside the completion's own callback.
@@ -34,6 +36,10 @@ class Record:
         if isinstance(operation, ReceiveOperation):
             self.data += detail
             self.ended = result <= 0
+            assert len(detail) == max(result, 0)
+        elif isinstance(operation, ReceiveDatagramsOperation):
+            self.datagrams += detail
+            self.ended = result < 0
             assert len(detail) == max(result, 0)
         else:
             self.ended = not detail

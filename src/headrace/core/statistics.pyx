@@ -9,10 +9,12 @@ from libc.string cimport memset
 SYSTEM_CALL_NAMES = (
     "accept4", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "getsockopt",
     "io_uring_enter", "io_uring_register", "io_uring_setup", "nanosleep", "poll", "ppoll",
-    "pselect", "read", "recv", "sched_yield", "send", "sendfile", "write",
+    "pselect", "read", "recv", "recvfrom", "recvmmsg", "sched_yield", "send", "sendfile",
+    "sendto", "write",
 )
 KIND_NAMES = (
-    "accept", "connect", "poll", "read", "receive", "receive_into", "send", "sendfile", "write",
+    "accept", "connect", "poll", "read", "receive", "receive_from", "receive_into", "send",
+    "send_to", "sendfile", "write",
 )
 assert len(SYSTEM_CALL_NAMES) == CALL_COUNT
 assert len(KIND_NAMES) == KIND_COUNT

@@ -1,1 +1,4 @@
-"""Socket addresses, for native modules."""
+"""Nothing here is for Python."""
+
+class RecentAddress:
+    """The last address that was converted."""

@@ -1,6 +1,6 @@
 """Socket addresses: the socket module's tuples and paths <-> struct sockaddr."""
 
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from headrace.kernel.socket cimport (
     AF_INET, AF_INET6, AF_UNIX, INET6_ADDRSTRLEN, htonl, htons, inet_ntop, inet_pton, ntohl,
@@ -28,6 +28,62 @@ cdef int address_fill(int family, object address, sockaddr_storage *storage) exc
     if family == AF_UNIX:
         return fill_unix(address, <sockaddr_un *>storage)
     return 0
+
+
+cdef bint address_is_known(int family) noexcept:
+    """Can this express the addresses of *family*?"""
+    return family == AF_INET or family == AF_INET6 or family == AF_UNIX
+
+
+cdef int address_fill_nowait(int family, object address, sockaddr_storage *storage) except -1:
+    """address_fill() for what is plain: numeric, complete, of the exact types.
+
+    Answers 0 for all else.  The socket module then looks a name up, or says what is wrong.
+    """
+    if not is_plain(family, address):
+        return 0
+    try:
+        return address_fill(family, address, storage)
+    except (OSError, OverflowError, UnicodeError):
+        return 0
+
+
+cdef bint is_plain(int family, object address) except -1:
+    if family == AF_UNIX:
+        return type(address) in (str, bytes) and len(address) > 0
+    if type(address) is not tuple or len(address) < 2:
+        return False
+    if type(address[0]) is not str or type(address[1]) is not int:
+        return False
+    if family == AF_INET:
+        return len(address) == 2
+    # A zone ("%eth0") is looked up; a flow label has 20 bits.
+    return (
+        family == AF_INET6 and len(address) <= 4 and "%" not in address[0]
+        and all([type(part) is int for part in address[2:]])
+        and (len(address) == 2 or 0 <= address[2] <= 0xFFFFF)
+    )
+
+
+cdef class RecentAddress:
+    """The last address that was converted: most datagrams come from, or go to, the same peer."""
+
+    cdef object as_python(self, const sockaddr *raw, socklen_t length):
+        """address_as_python(), or the same object as last time."""
+        if length == 0 or length > sizeof(self.raw):
+            return address_as_python(raw, length)
+        if self.length != length or memcmp(&self.raw, raw, length) != 0:
+            self.address = address_as_python(raw, length)
+            memcpy(&self.raw, raw, length)
+            self.length = length
+        return self.address
+
+    cdef socklen_t fill(self, int family, object address, sockaddr_storage *storage) except? 0:
+        """address_fill_nowait(), without conversion for the object that as_python() has given."""
+        if address is not self.address or self.length == 0:
+            return address_fill_nowait(family, address, storage)
+        memcpy(storage, &self.raw, self.length)
+        return self.length
 
 
 cdef int fill_inet(object address, sockaddr_in *storage) except -1:

@@ -12,14 +12,34 @@ cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr_storage:
         sa_family_t ss_family
 
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+    struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+        int msg_flags
+
     int AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX
-    int SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
+    int SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_NONBLOCK, SOCK_CLOEXEC
     int SOL_SOCKET, SO_DOMAIN, SO_ERROR
     int SHUT_WR
     int MSG_DONTWAIT, MSG_NOSIGNAL
 
     ssize_t recv(int fd, void *buffer, size_t length, int flags)
+    ssize_t recvfrom(
+        int fd, void *buffer, size_t length, int flags, sockaddr *address, socklen_t *size
+    )
     ssize_t send(int fd, const void *buffer, size_t length, int flags)
+    ssize_t sendto(
+        int fd, const void *buffer, size_t length, int flags, const sockaddr *address,
+        socklen_t size,
+    )
     int accept4(int fd, sockaddr *address, socklen_t *length, int flags)
     int connect(int fd, const sockaddr *address, socklen_t length)
     int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
@@ -69,3 +89,16 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef extern from "<sys/sendfile.h>" nogil:
     ssize_t sendfile(int out_fd, int in_fd, long *offset, size_t count)
+
+cdef extern from * nogil:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <sys/socket.h>
+    """
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from headrace.kernel.socket cimport sockaddr, socklen_t
+from headrace.kernel.socket cimport msghdr, sockaddr, socklen_t
 
 cdef extern from *:
     """
@@ -96,6 +96,9 @@ cdef extern from "<liburing.h>" nogil:
     void io_uring_prep_recv(io_uring_sqe *sqe, int fd, void *buffer, size_t length, int flags)
     void io_uring_prep_send(
         io_uring_sqe *sqe, int fd, const void *buffer, size_t length, int flags
+    )
+    void io_uring_prep_recvmsg_multishot(
+        io_uring_sqe *sqe, int fd, msghdr *message, unsigned int flags
     )
     void io_uring_prep_connect(
         io_uring_sqe *sqe, int fd, const sockaddr *address, socklen_t length

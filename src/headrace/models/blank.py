@@ -61,6 +61,9 @@ class BlankModel(Model):
         A `composed` operation must not take data unless it delivers it: wait until its
         descriptor is ready, then call perform_soon() and forget it; if it was not done after all,
         or is multishot and goes on, it is submitted again.
+
+        A ReceiveDatagramsOperation takes what it performs into objects of its own: queue its
+        completions in the order in which you performed them.
         """
         raise NotImplementedError
 

@@ -27,7 +27,7 @@ from headrace.models.reactor cimport ENDING, HANGUP, Readiness
 cdef class EpollReadiness(Readiness):
     name = "epoll"
     waits = "epoll_wait()"
-    system_calls = ("epoll_wait", "epoll_ctl", "recv", "send", "accept4")
+    system_calls = ("epoll_wait", "epoll_ctl", "recv", "send", "accept4", "recvmmsg", "sendto")
 
     def __cinit__(self):
         self.epoll_fd = -1

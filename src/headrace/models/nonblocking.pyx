@@ -30,7 +30,7 @@ cdef class NonblockingReadiness(Readiness):
     name = "nonblocking"
     stevens = "non-blocking"
     waits = "nobody: tried again until it stops saying EAGAIN"
-    system_calls = ("recv", "send", "accept4", "poll", "sched_yield")
+    system_calls = ("recv", "send", "accept4", "recvmmsg", "sendto", "poll", "sched_yield")
     # A report is a guess: the operation itself finds out.
     certain = False
     capabilities = {**Readiness.capabilities, "regular_files": True}

@@ -24,7 +24,7 @@ cdef class PollReadiness(Readiness):
     name = "poll"
     capabilities = {**Readiness.capabilities, "regular_files": True}
     waits = "poll()"
-    system_calls = ("ppoll", "recv", "send", "accept4")
+    system_calls = ("ppoll", "recv", "send", "accept4", "recvmmsg", "sendto")
 
     cdef pollfd *entries
     cdef int count

@@ -36,8 +36,9 @@ REPORTS_ENDING = ENDING
 # Buffers are filled and emptied one at a time; a second one only if a callback runs a receive.
 cdef int BUFFER_COUNT = 4
 cdef size_t BUFFER_SIZE = 256 * 1024
-# How many connections one report may accept before the others have their turn.
-cdef int ACCEPTS_PER_TURN_MAX = 64
+# How often one report may accept, or end one operation and go on with the next, before others
+# have their turn.
+cdef int ATTEMPTS_PER_TURN_MAX = 64
 
 
 cdef class Readiness:
@@ -247,7 +248,7 @@ cdef class Registration(Runnable):
         """Try what waits on *side* until it says "not now", or has had its share."""
         cdef Operation operation
         cdef Outcome outcome
-        cdef int budget = ACCEPTS_PER_TURN_MAX
+        cdef int budget = ATTEMPTS_PER_TURN_MAX
         while self.reactor is not None:
             operation = self.reader if side == READABLE else self.writer
             if operation is None:
@@ -263,14 +264,15 @@ cdef class Registration(Runnable):
             self.reactor.statistics.counters.completions += 1
             if outcome == OUTCOME_DONE_AND_EXHAUSTED and not self.hangup:
                 self.maybe_ready &= ~side
+            budget -= 1
             if not operation.goes_on():
                 self.take_out(operation)
                 operation.run(operation.result, operation.flags)
-                if outcome == OUTCOME_DONE_AND_EXHAUSTED:
+                # Not for ever: its owner may have started it again, and it may fail again.
+                if outcome == OUTCOME_DONE_AND_EXHAUSTED or budget == 0:
                     return 0
                 continue
             operation.run(operation.result, operation.flags | MORE)
-            budget -= 1
             if operation.kind != KIND_ACCEPT or budget == 0:
                 return 0
         return 0

@@ -1,11 +1,9 @@
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.kernel.uring cimport io_uring, io_uring_buf_ring
 
-cdef enum:
-    BUFFER_GROUP = 0
-
-
 cdef class RingBuffers(BufferPool):
+    cdef unsigned short group  # what submission entries call it
+    cdef bint is_registered    # with the ring that there is now
     cdef io_uring_buf_ring *ring  # OWNS: anonymous memory, unmapped in __dealloc__
     cdef bint *is_lent            # OWNS: by number, freed in __dealloc__
 

@@ -43,11 +43,12 @@ cdef class RingBuffers(BufferPool):
         memset(&registration, 0, sizeof(registration))
         registration.ring_addr = <uint64_t>self.ring
         registration.ring_entries = self.count
-        registration.bgid = BUFFER_GROUP
+        registration.bgid = self.group
         h.io_uring_buf_ring_init(self.ring)
         error = -h.io_uring_register_buf_ring(ring, &registration, 0)
         if error:
             return error
+        self.is_registered = True
         for number in range(self.count):
             if not self.is_lent[number]:
                 self.publish(number, offset)

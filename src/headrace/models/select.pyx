@@ -29,7 +29,7 @@ cdef class SelectReadiness(Readiness):
     name = "select"
     capabilities = {**Readiness.capabilities, "descriptor_max": FD_SETSIZE - 1}
     waits = "select()"
-    system_calls = ("pselect", "recv", "send", "accept4")
+    system_calls = ("pselect", "recv", "send", "accept4", "recvmmsg", "sendto")
 
     cdef fd_set readable
     cdef fd_set writable

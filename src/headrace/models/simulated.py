@@ -8,8 +8,8 @@ What a seed may bring, each within the contract:
 
 * a descriptor is ready and the attempt says "not now" all the same (EAGAIN after ready), or the
   wait ends with nothing (EINTR);
-* a receive finds no buffer (ENOBUFS), or buffers so small that data comes in many pieces; a send
-  takes fewer bytes than it was given;
+* a receive finds no buffer (ENOBUFS), or buffers so small that a stream comes in many pieces; a
+  send takes fewer bytes than it was given; but a datagram is never cut;
 * a multishot operation ends by itself and has to be armed again;
 * completions come some turns late, and in another order between descriptors; never within one
   descriptor's stream;
@@ -33,6 +33,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from headrace.core.datagram_operation import ReceiveDatagramsOperation
 from headrace.core.operation import NOT_DONE, Operation, ReceiveOperation
 from headrace.models.contract import (
     CANCEL_CANCELLED,
@@ -52,6 +53,7 @@ GRACE_DEADLOCK_S = 5.0
 # Where no other thread exists, only the kernel's own deferred work remains to be waited for.
 GRACE_KERNEL_S = 0.1
 RATES = (0.0, 0.05, 0.3)
+TAKES_BUFFERS = (ReceiveOperation, ReceiveDatagramsOperation)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class SimulatedModel(Model):
     stevens = "any"
     waits = "nobody: the clock jumps"
     copies = "the loop thread, when the seed says so"
-    system_calls = ("poll", "recv", "send", "accept4")
+    system_calls = ("poll", "recv", "send", "accept4", "recvmmsg", "sendto")
     has_own_clock = True
     capabilities = {  # noqa: RUF012
         "edge_triggered": False,
@@ -281,7 +283,7 @@ class SimulatedModel(Model):
         if self._resting.get(operation, 0) > self._turn or self._happens(self.faults.not_ready):
             self._put_off = True
             return
-        if isinstance(operation, ReceiveOperation) and self._happens(self.faults.no_buffer):
+        if isinstance(operation, TAKES_BUFFERS) and self._happens(self.faults.no_buffer):
             self._put_off = True
             return
         if operation.composed:

@@ -1,4 +1,5 @@
 from headrace.core.operation cimport Operation
+from headrace.kernel.socket cimport msghdr
 from headrace.kernel.uring cimport io_uring, io_uring_sqe
 from headrace.models.contract cimport Model
 from headrace.models.ring_buffers cimport RingBuffers
@@ -10,6 +11,8 @@ cdef class Uring(Model):
     cdef readonly bint is_enabled
     cdef unsigned long owner_thread
     cdef RingBuffers buffers
+    cdef readonly RingBuffers records        # for datagrams; made when first needed
+    cdef msghdr record_shape        # how much of a record is for the address
     cdef readonly bint multishot_receive
     cdef bint defer_taskrun
     cdef unsigned int completion_entries
@@ -30,7 +33,10 @@ cdef class Uring(Model):
     cdef int cancel_and_harvest(self) except -1
     cdef bint is_kernel_busy(self) except -1
     cdef io_uring_sqe *next_sqe(self) except NULL
+    cdef bint has_records(self) except -1
     cdef int prepare(self, Operation operation) except -1
+    cdef int fill(self, io_uring_sqe *sqe, Operation operation) noexcept
+    cdef RingBuffers buffers_of(self, Operation operation)
     cdef int prepare_cancel(self, Operation operation) except -1
     cdef int prepare_again(self) except -1
     cdef int prepare_or_end(self, Operation operation) except -1

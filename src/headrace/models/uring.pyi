@@ -1,4 +1,5 @@
 from headrace.models.contract import Model
+from headrace.models.ring_buffers import RingBuffers
 
 class Uring(Model):
     """io_uring; features can be turned off, as on an older kernel, and sizes set."""
@@ -15,6 +16,10 @@ class Uring(Model):
     def has_ring(self) -> bool: ...
     @property
     def is_enabled(self) -> bool: ...
+    @property
+    def records(self) -> RingBuffers | None:
+        """What datagrams are received into; made when the first is waited for."""
+
     @property
     def multishot_receive(self) -> bool: ...
     @property

@@ -28,6 +28,12 @@ What the obvious does wrong, and what is done here:
   worker thread.  It waits on as if nobody had cancelled it.  So what is being cancelled and has not
   ended is cancelled again when a cancellation says ENOENT; usually that one was too late, and
   there is nothing to do.
+* A datagram larger than its buffer would lose its end.  So datagrams have a ring of buffers of
+  their own, with room for UDP's largest; Unix datagrams, which may be larger still, are `composed`,
+  and so is a receive that the kernel refuses (EINVAL: before Linux 6.0) or has no memory for.
+* IORING_OP_SENDMSG cuts datagrams.  A socket may take bytes from the caller's memory before it
+  says EAGAIN; the kernel then waits, and sends what it has not taken yet: to a Unix socket whose
+  queue is full, an empty datagram (seen on Linux 6.18).  So sending datagrams is `composed`.
 * POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
   handed over again after the callback has run.
 * After fork the child must not touch the ring; see Model.generation.  In the child the ring is
@@ -50,6 +56,9 @@ from headrace.kernel.errno cimport (
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
+from headrace.core.datagram_operation cimport (
+    RECORD_ADDRESS_BYTES, RECORD_BYTES_MAX, ReceiveDatagramsOperation,
+)
 from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE,
     Operation, SendOperation,
@@ -57,7 +66,7 @@ from headrace.core.operation cimport (
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
 from headrace.core.statistics cimport (
     CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT,
-    KIND_POLL, KIND_RECEIVE, KIND_SEND,
+    KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_FROM, KIND_SEND,
 )
 from headrace.kernel cimport uring as h
 from headrace.kernel.fork cimport fork_generation
@@ -68,7 +77,7 @@ from headrace.kernel.time cimport (
     monotonic_seconds, nanosleep, timespec, timespec_from_seconds,
 )
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
-from headrace.models.ring_buffers cimport BUFFER_GROUP, RingBuffers
+from headrace.models.ring_buffers cimport RingBuffers
 
 import os
 
@@ -78,6 +87,9 @@ cdef enum:
     # More than a turn brings at a thousand busy connections: since Linux 6.13 an enter runs the
     # work of at most 20 requests beyond what it waits for.
     BUFFER_COUNT = 256
+    # A datagram's buffers: after as many, the receive is armed again.
+    RECORD_COUNT = 64
+    RECORD_GROUP = 1
 # Few completions for a large message; only what was received into is resident.
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef size_t DIRECT_SEND_MIN = 64 * 1024
@@ -85,7 +97,7 @@ cdef double CLOSE_WAIT_S = 0.25
 # How long a ring that was closed may still count, on a busy machine, and the pause between tries.
 cdef double OLD_RING_COUNTS_S = 0.25
 cdef double RING_RETRY_S = 0.002
-cdef tuple RING_KINDS = (KIND_ACCEPT, KIND_POLL, KIND_RECEIVE, KIND_SEND)
+cdef tuple RING_KINDS = (KIND_ACCEPT, KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_FROM, KIND_SEND)
 
 # When no ring of ours that was closed counts any more.  At first those of the program that has
 # become this one: `headrace run` has tried whether there is a ring, and then called execve(2).
@@ -98,7 +110,7 @@ cdef class Uring(Model):
     waits = "the kernel"
     copies = "the kernel"
     # Streams need the first alone; a large send and sock_*() call directly, see submit().
-    system_calls = ("io_uring_enter", "recv", "send", "accept4")
+    system_calls = ("io_uring_enter", "recv", "send", "accept4", "recvmmsg", "sendto")
     capabilities = {
         "edge_triggered": False,
         "cancels_at_once": False,
@@ -123,6 +135,8 @@ cdef class Uring(Model):
         self.completion_entries = completion_entries
         self.buffers = RingBuffers(buffer_count, BUFFER_SIZE)
         self.pool = self.buffers
+        memset(&self.record_shape, 0, sizeof(self.record_shape))
+        self.record_shape.msg_namelen = RECORD_ADDRESS_BYTES
 
     def __dealloc__(self):
         self.drop_ring()
@@ -317,6 +331,8 @@ cdef class Uring(Model):
         if self.has_ring:
             self.has_ring = False
             self.is_enabled = False
+            if self.records is not None:
+                self.records.is_registered = False
             h.io_uring_queue_exit(&self.ring)
             old_rings_count_until_s = monotonic_seconds() + OLD_RING_COUNTS_S
         return 0
@@ -394,7 +410,26 @@ cdef class Uring(Model):
         if not operation.composed and operation.kind not in RING_KINDS:
             # Before an entry is taken: one that is not filled would be submitted as it was.
             raise ValueError(f"uring does not know how to do {operation!r}")
+        if operation.kind == KIND_RECEIVE_FROM and not operation.composed:
+            operation.composed = not self.has_records()
         sqe = self.next_sqe()
+        self.fill(sqe, operation)
+        h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
+        return 0
+
+    cdef bint has_records(self) except -1:
+        """Can datagrams be received by the kernel?  Makes the buffers for it at the first."""
+        if not self.multishot_receive:
+            return False
+        if self.records is None:
+            self.records = RingBuffers(RECORD_COUNT, RECORD_BYTES_MAX)
+            self.records.group = RECORD_GROUP
+        if not self.records.is_registered:
+            self.count_call(CALL_IO_URING_REGISTER)
+            self.records.register(&self.ring)
+        return self.records.is_registered
+
+    cdef int fill(self, h.io_uring_sqe *sqe, Operation operation) noexcept:
         if operation.composed or operation.kind == KIND_POLL:
             h.io_uring_prep_poll_add(
                 sqe, operation.fd,
@@ -404,7 +439,7 @@ cdef class Uring(Model):
         elif operation.kind == KIND_RECEIVE:
             h.io_uring_prep_recv(sqe, operation.fd, NULL, 0, 0)
             sqe.flags |= h.IOSQE_BUFFER_SELECT
-            sqe.buf_group = BUFFER_GROUP
+            sqe.buf_group = self.buffers.group
             if self.multishot_receive:
                 sqe.ioprio |= h.IORING_RECV_MULTISHOT
         elif operation.kind == KIND_SEND:
@@ -413,11 +448,16 @@ cdef class Uring(Model):
                 sqe, operation.fd, (<SendOperation>operation).memory,
                 (<SendOperation>operation).length, MSG_NOSIGNAL,
             )
+        elif operation.kind == KIND_RECEIVE_FROM:
+            (<ReceiveDatagramsOperation>operation).records = self.records
+            # BORROWS: the shape is the model's, and the ring's for no longer than the model.
+            h.io_uring_prep_recvmsg_multishot(sqe, operation.fd, &self.record_shape, 0)
+            sqe.flags |= h.IOSQE_BUFFER_SELECT
+            sqe.buf_group = RECORD_GROUP
         elif operation.kind == KIND_ACCEPT:
             h.io_uring_prep_multishot_accept(
                 sqe, operation.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC
             )
-        h.io_uring_sqe_set_data64(sqe, <uint64_t><void *>operation)
         return 0
 
     cdef int prepare_cancel(self, Operation operation) except -1:
@@ -525,11 +565,13 @@ cdef class Uring(Model):
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1:
         """One completion entry: what it means for its operation."""
         cdef unsigned int carried = 0
+        cdef RingBuffers buffers
         if flags & h.IORING_CQE_F_BUFFER:
             carried = BUFFER | (flags >> h.IORING_CQE_BUFFER_SHIFT << BUFFER_SHIFT)
-            self.buffers.lend(flags >> h.IORING_CQE_BUFFER_SHIFT)
+            buffers = self.buffers_of(operation)
+            buffers.lend(flags >> h.IORING_CQE_BUFFER_SHIFT)
             if result <= 0:
-                self.buffers.release(flags >> h.IORING_CQE_BUFFER_SHIFT)
+                buffers.release(flags >> h.IORING_CQE_BUFFER_SHIFT)
                 carried = 0
         if result < 0 and self.is_to_repeat(operation, result):
             return self.repeat(operation)
@@ -547,6 +589,9 @@ cdef class Uring(Model):
             return self.repeat(operation)
         return 0
 
+    cdef RingBuffers buffers_of(self, Operation operation):
+        return self.records if operation.kind == KIND_RECEIVE_FROM else self.buffers
+
     cdef bint is_to_repeat(self, Operation operation, int result) noexcept:
         """Is this failure the ring's, not the operation's?"""
         if result == -ECANCELED:
@@ -558,6 +603,13 @@ cdef class Uring(Model):
             if result == -EINVAL and self.multishot_receive:
                 # Linux before 6.0: one receive at a time, armed again after each.
                 self.multishot_receive = False
+                return True
+        if operation.kind == KIND_RECEIVE_FROM and not operation.composed:
+            if result == -ENOBUFS:
+                self.statistics.counters.buffer_starvation += 1
+                return True
+            if result == -EINVAL:
+                operation.composed = True  # if the error was the socket's, it comes back
                 return True
         if operation.kind == KIND_ACCEPT:
             return result == -ECONNABORTED or result == -EPROTO
