@@ -425,25 +425,6 @@ def test_timer_is_never_early(headrace_loop):
     assert all(lateness > -1e-6 for lateness in late)
 
 
-NOT_YET = {
-    "create_datagram_endpoint": (asyncio.DatagramProtocol,),
-    "sock_recvfrom": (None, 1),
-    "sock_recvfrom_into": (None, bytearray(1)),
-    "sock_sendto": (None, b"", None),
-}
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_what_is_not_there_yet_says_so(headrace_run, headrace_loop, name):
-    method = getattr(headrace_loop, name, None)
-
-    async def main():
-        with pytest.raises(NotImplementedError, match=r"headrace does not have .* yet"):
-            await method(*NOT_YET[name])
-
-    headrace_run(main())
-
-
 def test_repr_shows_the_loops_inner_life(headrace_loop, model):
     assert repr(headrace_loop) == (
         f"<EventLoop model={model!r} running=False closed=False debug=False>"

@@ -23,17 +23,15 @@ from typing import Any
 from headrace.core.handle import Handle
 from headrace.kernel.fork import fork_generation_now
 from headrace.loop import witness
+from headrace.loop.datagram_sockets import DatagramMethods
 from headrace.loop.listener import Listener
 from headrace.loop.pipe_transport import read_pipe_transport, write_pipe_transport
 from headrace.loop.processes import ProcessMethods
-from headrace.loop.sockets import SocketMethods
 from headrace.loop.stream_transport import stream_transport
 from headrace.models import registry
 from headrace.models.contract import Model
 
 logger = logging.getLogger("asyncio")
-
-UNTIL_CONFORMANCE = "headrace does not have {} yet; they come with the next release"
 
 
 def somaxconn() -> int:
@@ -49,7 +47,7 @@ def somaxconn() -> int:
         return socket.SOMAXCONN
 
 
-class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
+class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model."""
 
     def __init__(self, model: str | Model | None = None) -> None:
@@ -429,20 +427,6 @@ class EventLoop(SocketMethods, ProcessMethods, asyncio.BaseEventLoop):
             pass
         except OSError as error:
             logger.error("Unable to clean up listening UNIX socket %r: %r", path, error)
-
-    # Not yet.
-
-    async def create_datagram_endpoint(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram endpoints"))
-
-    async def sock_recvfrom(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
-
-    async def sock_recvfrom_into(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
-
-    async def sock_sendto(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(UNTIL_CONFORMANCE.format("datagram sockets"))
 
 
 class _ServerTls:

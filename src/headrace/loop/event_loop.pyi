@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from headrace.core.statistics import StatisticsDict
 from headrace.models.contract import Model
 
-UNTIL_CONFORMANCE: str
 logger: logging.Logger
 _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
 
