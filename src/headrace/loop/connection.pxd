@@ -29,6 +29,7 @@ cdef class Connection(Runnable):
     cdef unsigned char peer_length
     cdef char peer[28]        # struct sockaddr_in or sockaddr_in6, as the kernel gave it
 
+    cdef int own(self, int fd, bint exclusive) except -1
     cdef int begin(self) except -1
     cdef int begun(self) except -1
     cdef int start_operations(self) except -1

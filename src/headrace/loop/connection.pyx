@@ -67,6 +67,24 @@ cdef class Connection(Runnable):
 
     # Beginning.
 
+    cdef int own(self, int fd, bint exclusive) except -1:
+        """*fd* is ours from here on, and connection_made() comes in the next turn.
+
+        *exclusive*: add_reader() and its like refuse the number meanwhile.  If this raises, the
+        descriptor is still the caller's to close.
+        """
+        self.loop.claim(fd)
+        if exclusive:
+            self.loop.transports.set(fd, self)
+        try:
+            ready_push(self.loop.ready, self, STEP_BEGIN, 0)
+        except BaseException:
+            if exclusive:
+                self.loop.transports.remove(fd)
+            raise
+        self.fd = fd
+        return 0
+
     cdef int begin(self) except -1:
         """connection_made(), then reading, then the waiter: in asyncio's order."""
         context = PyContext_Copy(self.base_context)

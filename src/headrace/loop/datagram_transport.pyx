@@ -21,7 +21,7 @@ from headrace.core.ready_queue cimport ready_push
 from headrace.core.statistics cimport KIND_SEND_TO
 from headrace.kernel.errno cimport ECANCELED
 from headrace.kernel.errors cimport os_error
-from headrace.loop.connection cimport STEP_BEGIN, STEP_DELIVER, STEP_FLUSH
+from headrace.loop.connection cimport STEP_DELIVER, STEP_FLUSH
 from headrace.loop.engine cimport LoopCore
 from headrace.loop.flow_control cimport FlowControl
 from headrace.models.contract cimport COMPLETED
@@ -47,7 +47,9 @@ DatagramFace.__name__ = DatagramFace.__qualname__ = "DatagramTransport"
 
 cdef class DatagramReceive(ReceiveDatagramsOperation):
     cdef int received(self, list datagrams, int result) except -1:
-        return self.transport.received(datagrams, result)
+        # A reference of our own: see StreamReceive.
+        cdef DatagramTransport transport = self.transport
+        return 0 if transport is None else transport.received(datagrams, result)
 
 
 cdef class DatagramSend(SendToOperation):
@@ -59,9 +61,9 @@ cdef class DatagramSend(SendToOperation):
 
     cdef int completed(self, int result, unsigned int flags) except -1:
         cdef DatagramTransport transport = self.transport
-        if transport.lost:
+        if transport is None or transport.lost:
             self.unload()
-            return transport.finish_if_quiet()
+            return 0 if transport is None else transport.finish_if_quiet()
         transport.sent(result)
         return transport.pump()
 
@@ -355,7 +357,7 @@ cdef class DatagramTransport(FlowControl):
         return 0
 
     cdef bint is_quiet(self) noexcept:
-        return self.receive.state == STATE_IDLE and self.send.state == STATE_IDLE
+        return self.receive.is_over() and self.send.is_over()
 
     cdef int let_go(self) except -1:
         self.held = None
@@ -385,10 +387,7 @@ def datagram_transport(
     transport.send = DatagramSend(sock, recent=transport.receive.recent)
     transport.send.owned = True
     transport.send.transport = transport
-    # Last: until here the descriptor is the caller's to close if something is raised.
-    transport.fd = sock.fileno()
-    loop.transports.set(transport.fd, transport)
-    ready_push(loop.ready, transport, STEP_BEGIN, 0)
+    transport.own(sock.fileno(), True)
     return transport
 
 

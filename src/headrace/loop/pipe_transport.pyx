@@ -13,9 +13,8 @@ import stat
 from asyncio import constants, transports
 
 from headrace.core.operation cimport READABLE, STATE_IDLE, PollOperation
-from headrace.core.ready_queue cimport ready_push
 from headrace.kernel.errors cimport os_error
-from headrace.loop.connection cimport STEP_BEGIN, Connection
+from headrace.loop.connection cimport Connection
 from headrace.loop.sockets cimport SocketMethods
 from headrace.loop.stream_reading cimport ReadingSide, StreamReceive
 from headrace.loop.stream_writing cimport StreamSend, WritingSide
@@ -272,10 +271,7 @@ cdef object begin_pipe(Connection transport, SocketMethods loop, pipe, protocol,
     transport.waiter = waiter
     transport.extra = {**(extra or {}), "pipe": pipe}
     transport.sock = pipe
-    loop.claim(fd)
-    ready_push(loop.ready, transport, STEP_BEGIN, 0)
-    # Last: until here the pipe is the caller's to close if something is raised.
-    transport.fd = fd
+    transport.own(fd, False)
     return transport
 
 

@@ -4,8 +4,6 @@ The sides stand in stream_reading and stream_writing, what they share in connect
 one is made.
 """
 
-from headrace.core.ready_queue cimport ready_push
-from headrace.loop.connection cimport STEP_BEGIN
 from headrace.loop.engine cimport LoopCore
 from headrace.loop.stream_writing cimport WritingSide
 
@@ -25,15 +23,7 @@ cdef StreamTransport make_transport(
     transport.set_protocol(protocol)
     if server is not None:
         loop._attach_to_server(server, transport)
-    loop.claim(fd)
-    loop.transports.set(fd, transport)
-    try:
-        ready_push(loop.ready, transport, STEP_BEGIN, 0)
-    except BaseException:
-        loop.transports.remove(fd)
-        raise
-    # Last: until here the descriptor is the caller's to close if something is raised.
-    transport.fd = fd
+    transport.own(fd, True)
     transport.remember_peer()
     return transport
 

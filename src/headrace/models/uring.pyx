@@ -49,6 +49,8 @@ With callbacks ready the loop does not want to wait; then the kernel is entered 
 something to hand over or IORING_SQ_TASKRUN says that it has completions to give.
 """
 
+from cpython.object cimport PyObject
+
 from headrace.kernel.errno cimport (
     EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOENT,
     ENOMEM, ENOSYS, EPERM, EPROTO, ETIME,
