@@ -253,3 +253,19 @@ def test_connection_under_a_number_that_is_still_watched_is_served(
                 await writer.wait_closed()
 
     headrace_run(main())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_callback_of_a_ready_descriptor_runs_once_in_each_turn(run, loop, method):
+    async def main():
+        near, far = watched_pair(ready=True)
+        counts = []
+        with near, far:
+            getattr(loop, f"add_{method}")(near, lambda: counts.append(turns))
+            for turns in range(6):  # noqa: B007 (the callback reads it)
+                await asyncio.sleep(0)
+            getattr(loop, f"remove_{method}")(near)
+        assert len(counts) == len(set(counts)), counts
+        assert len(counts) >= 4
+
+    run(main())

@@ -12,6 +12,7 @@ cdef enum:
 cdef class Runnable:
     cdef int run(self, int result, unsigned int flags) except -1
     cdef void dropped(self, int result, unsigned int flags) noexcept
+    cdef bint is_housekeeping(self) noexcept
 
 
 cdef struct ReadyEntry:

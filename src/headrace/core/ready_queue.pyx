@@ -24,6 +24,10 @@ cdef class Runnable:
     cdef void dropped(self, int result, unsigned int flags) noexcept:
         """The queue was cleared before this came up: give back what the entry carries."""
 
+    cdef bint is_housekeeping(self) noexcept:
+        """The engine's own affair, which is nobody's slow callback?"""
+        return False
+
 
 cdef class ReadyQueue:
     def __cinit__(self):

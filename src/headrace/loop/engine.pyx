@@ -39,6 +39,9 @@ cdef class Waker(ReceiveOperation):
         self.writer_fd = self.writer.fileno()
         ReceiveOperation.__init__(self, self.reader.fileno())
 
+    cdef bint is_housekeeping(self) noexcept:
+        return True
+
     cdef int received(self, const char *data, int result) except -1:
         cdef int index
         for index in range(result if data != NULL else 0):
@@ -216,9 +219,11 @@ cdef class LoopCore:
         """run_ready() in debug mode: says which callback held the loop up."""
         cdef Runnable runnable
         cdef double start
+        cdef bint is_reported
         while count:
             count -= 1
             runnable = <Runnable>self.ready.entries[self.ready.head].runnable
+            is_reported = not runnable.is_housekeeping()
             start = monotonic_seconds()
             if isinstance(runnable, Handle):
                 self._current_handle = runnable
@@ -227,7 +232,7 @@ cdef class LoopCore:
             finally:
                 self._current_handle = None
             duration_s = monotonic_seconds() - start
-            if duration_s >= self.slow_callback_duration:
+            if is_reported and duration_s >= self.slow_callback_duration:
                 what = (
                     base_events._format_handle(runnable)
                     if isinstance(runnable, Handle) else repr(runnable)

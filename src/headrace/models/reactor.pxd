@@ -42,6 +42,7 @@ cdef class Registration(Runnable):
     cdef void insert(self, Operation operation) noexcept
     cdef bint take_out(self, Operation operation) noexcept
     cdef int wanted(self) noexcept
+    cdef bint merge(self, int events) noexcept
     cdef int settle(self) except -1
     cdef int fail_all(self, int error) except -1
     cdef int tell_pollers(self, int events, bint certain) except -1

@@ -75,6 +75,8 @@ cdef class Readiness:
         if entry == NULL:
             return 0
         registration = <Registration>entry
+        if registration.merge(events):
+            return 0
         return ready_push(self.ready, registration, events, 0)
 
     def report_ready(self, int fd, int events):
@@ -163,12 +165,23 @@ cdef class Registration(Runnable):
             poller = poller.behind
         return wanted
 
+    cdef bint is_housekeeping(self) noexcept:
+        return self.reader is not None and self.reader.is_housekeeping()
+
+    cdef bint merge(self, int events) noexcept:
+        """An edge where another attempt is queued: that one will do, pollers run once in a turn."""
+        if not self.queued or events & (HANGUP | ENDING):
+            return False
+        self.maybe_ready |= events
+        return True
+
     cdef int run(self, int events, unsigned int flags) except -1:
         cdef Reactor reactor = self.reactor
         if reactor is None:
             return 0  # forgotten or closed since it was reported
         if events & AGAIN:
             self.queued = False
+            events |= self.maybe_ready & self.wanted()
         if events & (HANGUP | ENDING):
             self.hangup = True
         if events & HANGUP:
@@ -319,7 +332,7 @@ cdef class Reactor(Model):
     cpdef int submit(self, Operation operation) except -1:
         cdef Registration registration = self.registration_of(operation.fd)
         cdef int side = READABLE if operation.events & READABLE else WRITABLE
-        cdef bint first, known_busy
+        cdef bint first, known_busy, was_watched
         cdef Outcome outcome
         self.renew_if_orphaned(registration)
         first = (registration.reader if side == READABLE else registration.writer) is None
@@ -337,14 +350,16 @@ cdef class Reactor(Model):
                 return COMPLETED
             registration.maybe_ready &= ~side
         registration.insert(operation)
+        was_watched = registration.watched
         try:
             self.watch(registration)
         except BaseException:
             registration.take_out(operation)
             self.drop_if_idle(registration)
             raise
+        # What is ready when the kernel begins to watch is its first edge.
         if (
-            self.edge_triggered and registration.maybe_ready & operation.events
+            self.edge_triggered and was_watched and registration.maybe_ready & operation.events
             and not registration.queued
         ):
             registration.queued = True
