@@ -477,3 +477,17 @@ def test_addresses_are_known_in_and_after_connection_lost(run, loop):
         server.close()
 
     run(main())
+
+
+def test_socket_of_a_connection_is_the_same_each_time(run, loop):
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        with far:
+            sock = transport.get_extra_info("socket")
+            assert transport.get_extra_info("socket") is sock
+            transport.close()
+            await asyncio.sleep(0)
+            assert transport.get_extra_info("socket") is sock
+
+    run(main())

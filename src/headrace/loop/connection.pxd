@@ -37,6 +37,7 @@ cdef class Connection(Runnable):
     cdef int remember_names(self) except -1
     cdef object peer_name(self)
     cdef object socket_name(self)
+    cdef object socket_object(self, object default)
     cdef bint enter_context(self) except -1
     cdef int leave_context(self, bint entered) except -1
     cdef str noun(self)

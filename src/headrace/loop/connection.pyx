@@ -120,13 +120,21 @@ cdef class Connection(Runnable):
         if self.extra is not None and name in self.extra:
             return self.extra[name]
         if name == "socket":
-            sock = self._sock
-            return default if sock is None else trsock.TransportSocket(sock)
+            return self.socket_object(default)
         if name == "peername":
             return self.peer_name()
         if name == "sockname":
             return self.socket_name()
         return default
+
+    cdef object socket_object(self, object default):
+        """Made when first asked for, and then the same: programs compare it with itself."""
+        sock = self._sock
+        if sock is None:
+            return default
+        made = trsock.TransportSocket(sock)
+        self.extra = {**(self.extra or {}), "socket": made}
+        return made
 
     @property
     def _sock(self):
