@@ -13,6 +13,9 @@ import warnings
 
 import pytest
 
+# How long a test blocks its loop for what has been sent already.
+BLOCKED_S_MAX = 20
+
 
 class Echo(asyncio.Protocol):
     transport = None
@@ -489,5 +492,47 @@ def test_socket_of_a_connection_is_the_same_each_time(run, loop):
             transport.close()
             await asyncio.sleep(0)
             assert transport.get_extra_info("socket") is sock
+
+    run(main())
+
+
+@pytest.mark.parametrize("ending", ["close", "abort"])
+def test_peer_sees_the_end_of_a_connection_before_what_was_scheduled_after_it(run, loop, ending):
+    """anyio's aclose() is abort() and one turn; who then blocks must not wait in vain."""
+
+    class Receiving(asyncio.Protocol):
+        def __init__(self):
+            self.received = loop.create_future()
+
+        def data_received(self, data):
+            self.received.set_result(data)
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, protocol = await loop.create_connection(Receiving, sock=near)
+        with far:
+            far.send(b"so that a receive is in flight")
+            await protocol.received
+            await asyncio.sleep(0)
+            getattr(transport, ending)()
+            await asyncio.sleep(0)
+            far.settimeout(BLOCKED_S_MAX)
+            assert far.recv(1) == b""
+
+    run(main())
+
+
+def test_write_buffer_is_empty_one_turn_after_a_write_that_the_kernel_takes(run, loop):
+    """aiohttp reports the progress of an upload by it."""
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        with far:
+            for size in (1, 4096):
+                transport.write(bytes(size))
+                await asyncio.sleep(0)
+                assert transport.get_write_buffer_size() == 0
+            transport.close()
 
     run(main())

@@ -192,6 +192,9 @@ cdef class WritingSide(ReadingSide):
         return self.protocol_paused
 
     def get_write_buffer_size(self):
+        if self.send is not None and self.send.queued and self.send.result > 0 and not self.lost:
+            # The kernel has taken it, and who asks has come up before the completion has.
+            return self.buffered - self.send.result
         return self.buffered
 
     def get_write_buffer_limits(self):

@@ -204,6 +204,7 @@ cdef class Model:
             flags |= MORE
         else:
             operation.queued = True
+            operation.result = result
         ready_push(self.ready, operation, result, flags)
 
     cpdef int perform_soon(self, Operation operation) except -1:

@@ -626,6 +626,7 @@ cdef class Uring(Model):
     cdef int finish(self, Operation operation, int result) except -1:
         """The terminal completion: from here on the kernel knows nothing of the operation."""
         operation.queued = True
+        operation.result = result
         self.statistics.counters.completions += 1
         return ready_push(self.ready, operation, result, 0)
 
