@@ -536,3 +536,24 @@ def test_write_buffer_is_empty_one_turn_after_a_write_that_the_kernel_takes(run,
             transport.close()
 
     run(main())
+
+
+def test_method_of_a_connection_can_be_replaced(run, loop):
+    """Programs wrap write(), to count or to fail; aiohttp's tests are some of them."""
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        written = []
+        with far:
+            transport.write = written.append
+            transport.write(b"for the list")
+            del transport.write
+            transport.write(b"for the peer")
+            transport.note = transport  # a cycle, for the collector
+            await asyncio.sleep(0)
+            assert far.recv(100) == b"for the peer"
+            transport.close()
+        assert written == [b"for the list"]
+
+    run(main())

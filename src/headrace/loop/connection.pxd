@@ -11,6 +11,7 @@ cdef enum:
 
 cdef class Connection(Runnable):
     cdef object __weakref__
+    cdef dict __dict__        # as asyncio's: programs put attributes, and methods, in it
     cdef LoopCore loop
     cdef object protocol
     cdef object context       # the callbacks' own; made when first needed

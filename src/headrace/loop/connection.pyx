@@ -14,6 +14,7 @@ import socket
 import warnings
 from asyncio import constants, transports, trsock
 
+from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
 from headrace.core.ready_queue cimport Runnable, ready_push
@@ -24,6 +25,8 @@ from headrace.kernel.unistd cimport close
 cdef object logger = logging.getLogger("asyncio")
 
 cdef extern from "Python.h":
+    PyObject **_PyObject_GetDictPtr(object instance)
+    void Py_CLEAR(PyObject *reference)
     object PyContext_Copy(object context)
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
@@ -47,7 +50,11 @@ cdef class Connection(Runnable):
     _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
 
     def __cinit__(self):
+        cdef PyObject **attributes = _PyObject_GetDictPtr(self)
         self.fd = -1
+        # Cython makes the dict at once.  Python makes one when it is needed: an idle connection
+        # keeps none.
+        Py_CLEAR(attributes[0])
 
     @property
     def __class__(self):
