@@ -643,3 +643,13 @@ def test_connection_that_is_closed_last_is_over_when_the_loop_stops(run, loop):
         far.setblocking(False)
         assert far.recv(100) == b"bye"
         assert far.recv(100) == b""
+
+
+@pytest.mark.parametrize("number", [int, float])
+def test_timer_tells_its_time_as_it_was_given(loop, number):
+    """aiohttp rounds long timeouts up to whole seconds, and asks for them."""
+    when = number(loop.time() + 1000)
+    handle = loop.call_at(when, print)
+    assert handle.when() == when
+    assert type(handle.when()) is number
+    handle.cancel()

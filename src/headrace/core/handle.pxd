@@ -14,7 +14,7 @@ cdef class Handle(Timer):
 
 
 cdef class TimerHandle(Handle):
-    cdef readonly double _when
+    cdef readonly object _when  # as it was given: an int stays one
     cdef TimerHeap heap
 
 

@@ -110,6 +110,7 @@ cdef class LoopCore:
 
     def call_at(self, when, callback, *args, context=None):
         cdef TimerHandle handle
+        cdef double when_s
         if when is None:
             raise TypeError("when cannot be None")
         if when != when:
@@ -120,6 +121,7 @@ cdef class LoopCore:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_at")
+        when_s = when
         handle = TimerHandle.__new__(TimerHandle)
         handle.loop = self
         handle.callback = callback
@@ -129,7 +131,7 @@ cdef class LoopCore:
         handle.heap = self.timers
         if self._debug:
             handle._source_traceback = caller_stack()
-        self.timers.push(handle, handle._when)
+        self.timers.push(handle, when_s)
         return handle
 
     def _add_callback(self, Handle handle):
