@@ -162,7 +162,7 @@ def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
     (row,) = json.loads(path.read_text())["rows"]
     assert answered(row) > 0
     assert len(row["rounds"]) == 1
-    assert "asyncio" in out
+    assert "as it is" in out
     assert not is_running(server, "sleep 1000")
 
 
@@ -188,7 +188,7 @@ def test_compare_starts_the_next_row_though_a_ring_held_the_port(tmp_path, scrip
 
 
 def test_compare_gives_no_figures_to_a_service_that_asks_for_uvloop(tmp_path, script):
-    pytest.importorskip("uvloop")
+    uvloop = pytest.importorskip("uvloop")
     port = free_port()
     report = run_json(
         tmp_path, *SHORT, "--models", "epoll,asyncio", "--http", url_of(port),
@@ -198,6 +198,17 @@ def test_compare_gives_no_figures_to_a_service_that_asks_for_uvloop(tmp_path, sc
     assert epoll["requests_per_s"] is None
     assert "COMMAND made no headrace loop" in epoll["notes"][0]
     assert answered(plain) > 0
+    assert plain["rounds"][0]["other_loops"] == [f"uvloop {uvloop.__version__}"]
+
+
+def test_compare_finds_no_other_loop_in_a_service_that_uses_asyncio_s(tmp_path, script):
+    port = free_port()
+    (row,) = run_json(
+        tmp_path, *SHORT, "--models", "asyncio", "--http", url_of(port),
+        "--", sys.executable, script(STREAMS), str(port), "fork",
+    )["rows"]  # fmt: skip
+    assert answered(row) > 0, row["notes"]
+    assert row["rounds"][0]["other_loops"] == []
 
 
 def test_compare_gives_no_figures_to_a_service_without_a_loop(tmp_path, script):

@@ -147,6 +147,15 @@ def test_summary_says_why_it_has_no_cpu_time():
     assert "CPU time unknown" in row.figures["notes"][0]
 
 
+def test_summary_of_the_command_as_it_is_doubts_a_loop_that_is_not_asyncio_s():
+    plain = Contender("asyncio", "plain", "3.11.2")
+    row = summarise(plain, [a_round(other_loops=["uvloop 0.22.1"])])
+    assert row.trusted
+    assert (row.figures["model"], row.figures["version"]) == ("asyncio", "uvloop 0.22.1, 3.11.2")
+    assert row.figures["notes"][0].startswith("COMMAND has loaded uvloop 0.22.1: the figures")
+    assert summarise(plain, [a_round()]).figures["notes"] == []
+
+
 def test_summary_trusts_a_generator_that_is_busy_beside_a_busy_server():
     assert summarise(ASYNCIO, [a_round(busy_share=0.99, server_busy_share=0.98)]).trusted
 

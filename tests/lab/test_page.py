@@ -64,6 +64,13 @@ def test_page_has_the_reason_in_place_of_figures():
     assert page.count(">select</text>") == 0  # no chart has it
 
 
+def test_page_calls_the_command_as_it_is_so():
+    page = page_of(a_row("asyncio", kind="plain"))
+    assert table_row(page, "as it is")
+    assert ">as it is</text>" in page
+    assert "asyncio" not in page
+
+
 def test_page_without_figures_has_no_chart():
     page = page_of(a_row_without_figures("select", "no"))
     assert "<svg" not in page

@@ -111,5 +111,13 @@ def test_table_has_one_line_for_many_disturbed_rows_and_names_them():
     assert "by others" not in text
 
 
+def test_table_calls_the_command_as_it_is_so():
+    plain = a_row("asyncio", kind="plain", notes=["COMMAND has loaded uvloop: x"])
+    lines = shown(None, [a_row("uring"), plain])
+    assert line_of("as it is", lines).split()[:4] == ["as", "it", "is", "*"]
+    assert "* as it is: COMMAND has loaded uvloop: x" in lines
+    assert line_of("asyncio", shown(None, [a_row("asyncio", kind="peer")]))
+
+
 def test_table_prints_what_looks_like_markup_as_it_is():
     assert "[bold]x[/bold]" in "".join(shown(None, [a_row_without_figures("a", "[bold]x[/bold]")]))

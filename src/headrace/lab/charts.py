@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from headrace.lab.columns import label
+
 WIDTH = 376
 LEFT = 100
 RIGHT = 56
@@ -57,7 +59,7 @@ def text(x: float, y: float, content: str, kind: str = "", anchor: str = "start"
 
 def row_name(row: Mapping[str, Any], y: float) -> str:
     kind = "name" if row["trusted"] else "name doubtful"
-    return text(LEFT - 10, y, row["model"], kind, "end")
+    return text(LEFT - 10, y, label(row), kind, "end")
 
 
 def bar_class(row: Mapping[str, Any]) -> str:

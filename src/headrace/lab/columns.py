@@ -13,6 +13,7 @@ from typing import Any
 ABSENT = "–"
 SPOILED = "!"  # rounds were left out, or all of them
 DOUBT = "*"  # good, with a doubt
+AS_IT_IS = "as it is"
 Row = Mapping[str, Any]
 
 
@@ -75,6 +76,11 @@ def cell(column: Column, row: Row, *, with_spread: bool = True) -> str:
     """What stands in this column of this row."""
     more = spread(row, column.spread_of) if with_spread and column.spread_of else ""
     return column.text(row) + more
+
+
+def label(row: Row) -> str:
+    """What a row is called.  The user's command as it is may run on anything, on no loop even."""
+    return AS_IT_IS if row["kind"] == "plain" else str(row["model"])
 
 
 def is_measured(row: Row) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.lab import floor
+from headrace.lab.other_loops import OTHER_LOOPS
 
-PEERS = ("asyncio", "uvloop", "rloop", "blazio")
+PEERS = ("asyncio", *OTHER_LOOPS)
 SERVICE = Path(__file__).with_name("service.py")
 PACKAGE_PARENT = str(Path(__file__).parents[2])
 

@@ -143,6 +143,16 @@ def percentile_notes(latency_us: Mapping[str, float | None], requests: int) -> l
     return [f"{requests:,} requests are too few for {' and '.join(missing)}; try --seconds"]
 
 
+def loop_notes(good: Sequence[Round]) -> list[str]:
+    """COMMAND as it is need not run on asyncio's own loop."""
+    loaded = sorted({name for one in good for name in one.other_loops})
+    if not loaded:
+        return []
+    return [
+        f"COMMAND has loaded {' and '.join(loaded)}: the figures are not those of asyncio's loop"
+    ]
+
+
 def cpu_notes(good: Sequence[Round]) -> list[str]:
     """Why the CPU time of some rounds is missing."""
     if all(one.cpu_known for one in good):

@@ -18,6 +18,7 @@ from headrace.lab import proof
 from headrace.lab.answer import START_S_MAX, wait_answer
 from headrace.lab.contenders import Contender
 from headrace.lab.load import Load, LoadError
+from headrace.lab.other_loops import other_loops
 from headrace.lab.process import Cores, ServerProcess, server_process
 from headrace.lab.syscalls import NotCountableError, SystemCallCounter
 from headrace.lab.target import (
@@ -76,6 +77,8 @@ class Round:
     connections: int = 0
     shared_core: bool = False
     statistics: dict[str, Any] | None = None
+    other_loops: list[str] = field(default_factory=list)
+    """Loops with which COMMAND may run where nothing of ours says on which it does."""
     exceptions: int = 0
     first_exception: str | None = None
     failed: str | None = None
@@ -142,6 +145,8 @@ def _measure_server(
             found.failed = proof.contradiction(contender, witness.models(server.tree()))
             if found.failed is not None:
                 return
+            if contender.kind == "plain":
+                found.other_loops = other_loops(server.tree())
         if server.popen.poll() is None and (warm.requests or not warm.errors):
             tick("counting system calls")
             counted = _count_system_calls(found, server, load, plan.trace_point)

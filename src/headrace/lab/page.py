@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from headrace.lab.charts import cost_chart, has_split, latency_chart, rate_chart
-from headrace.lab.columns import COLUMNS, SPOILED, cell, is_measured, mark, reason
+from headrace.lab.columns import COLUMNS, SPOILED, cell, is_measured, label, mark, reason
 from headrace.lab.machine import machine_line
 from headrace.lab.report import title_line
 from headrace.lab.table import MARKS, marked_notes
@@ -62,7 +62,7 @@ tbody tr:last-child td{border-bottom:0}
 footer{margin-top:22px;overflow-wrap:anywhere}
 """
 Row = Mapping[str, Any]
-KINDS = {"headrace": "headrace", "peer": "other loops", "plain": "plain asyncio", "floor": "C"}
+KINDS = {"headrace": "headrace", "peer": "other loops", "plain": "COMMAND as it is", "floor": "C"}
 
 
 def card(title: str, explanation: str, body: str) -> str:
@@ -93,7 +93,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         sign = f"<b>{mark(row)}</b>" if mark(row) else ""
-        name = f'<td class="{row["kind"]}"><i></i>{escape(row["model"])}{sign}</td>'
+        name = f'<td class="{row["kind"]}"><i></i>{escape(label(row))}{sign}</td>'
         kind = "" if row["trusted"] else ' class="doubtful"'
         lines.append(f"<tr{kind}>{name}{figures(row)}</tr>")
     return (

@@ -101,6 +101,12 @@ def system_calls(good: Sequence[Round]) -> dict[str, float] | None:
     return None
 
 
+def version_of(contender: Contender, good: Sequence[Round]) -> str:
+    """Of the loop; the user's command as it is may have brought one of its own."""
+    loaded = {name for one in good for name in one.other_loops}
+    return ", ".join([*sorted(loaded), contender.version]) if loaded else contender.version
+
+
 def raw_round(one: Round) -> dict[str, Any]:
     """A round as it goes into the JSON, its latencies as an HdrHistogram V2 payload."""
     figures = asdict(one)
@@ -128,6 +134,7 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
     was_loaded = any(one.failed is None for one in rounds)
     serious = [contender.reason] if contender.reason else judge.flaw_notes(rounds)
     doubts = [
+        *judge.loop_notes(good),
         *judge.percentile_notes(latency_us, merged.get_total_count()),
         *judge.cpu_notes(good),
         *judge.latency_notes(good),
@@ -136,7 +143,7 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
     figures = {
         "model": contender.name,
         "kind": contender.kind,
-        "version": contender.version,
+        "version": version_of(contender, good),
         "requests_per_s": rate,
         "latency_us": latency_us,
         "cpu_us_per_request": median_of(good, lambda one: one.cpu_us_per_request),

@@ -18,6 +18,7 @@ from headrace.lab.columns import (
     Column,
     cell,
     is_measured,
+    label,
     mark,
     reason,
 )
@@ -71,7 +72,7 @@ def width_of(column: Column, rows: Sequence[Row], *, with_spread: bool) -> int:
 
 
 def name_width(rows: Sequence[Row]) -> int:
-    return max(len("model"), *(len(row["model"]) for row in rows)) + len(f" {SPOILED}")
+    return max(len("model"), *(len(label(row)) for row in rows)) + len(f" {SPOILED}")
 
 
 def total_width(layout: Layout, rows: Sequence[Row]) -> int:
@@ -102,7 +103,7 @@ def head_lines(layout: Layout, rows: Sequence[Row]) -> list[str]:
 def row_lines(layout: Layout, row: Row, rows: Sequence[Row], columns: int | None) -> list[str]:
     """A row's figures, or its reason in their place."""
     indent = name_width(rows)
-    name = row["model"].ljust(indent - 2) + f" {mark(row)}".ljust(2)
+    name = label(row).ljust(indent - 2) + f" {mark(row)}".ljust(2)
     if not is_measured(row):
         return wrapped(reason(row), columns, name + GAP, " " * indent + GAP)
     line = name
@@ -149,9 +150,9 @@ def marked_notes(rows: Sequence[Row], *, with_reasons: bool) -> list[tuple[str, 
             continue
         for note in row["notes"]:
             if note.startswith(DISTURBED):
-                disturbed.append((DOUBT, row["model"], note))
+                disturbed.append((DOUBT, label(row), note))
             else:
-                found.append((mark(row), row["model"], note))
+                found.append((mark(row), label(row), note))
     if len(disturbed) > DISTURBED_LINES_MAX:
         words = "the machine was busy with other programs; repeat it on a quiet one"
         who = f"{', '.join(model for _, model, _ in disturbed)} ({len(disturbed)} of {len(rows)})"
