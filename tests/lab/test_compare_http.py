@@ -1,7 +1,10 @@
 """``headrace compare --http``: services that are not ours, and commands that serve nothing."""
 
+import contextlib
 import json
+import os
 import signal
+import socket
 import sys
 import time
 
@@ -19,6 +22,8 @@ from comparing import (
     started,
     wait_until,
 )
+
+from headrace.lab.usage import process_tree
 
 AIOHTTP = """\
 import sys
@@ -96,6 +101,11 @@ def script(tmp_path):
     return write
 
 
+def is_answering(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def url_of(port: int) -> str:
     return f"http://127.0.0.1:{port}/"
 
@@ -164,6 +174,28 @@ def test_compare_keeps_the_rows_that_were_done_when_it_is_stopped(tmp_path):
     assert len(row["rounds"]) == 1
     assert "as it is" in out
     assert not is_running(server, "sleep 1000")
+
+
+def test_compare_killed_outright_leaves_no_worker_of_the_service(script):
+    """The service's child hears of nobody's death by itself, nor does the child's child."""
+    port = free_port()
+    path = script(STREAMS)
+    line = f"(sh -c '{sys.executable} {path} {port}; true'; true) & wait"
+    with started(
+        "--models", "asyncio", "--seconds", "1000", "--http", url_of(port), "--", "sh", "-c", line,
+    ) as process:  # fmt: skip
+        wait_until(lambda: is_answering(port))
+        workers = [pid for pid in process_tree(process.pid)[1:] if is_running(pid, path)]
+        assert len(workers) >= 3
+        try:
+            process.kill()
+            process.wait()
+            wait_until(lambda: not any(is_running(pid, path) for pid in workers))
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    assert not is_answering(port)
 
 
 @pytest.mark.parametrize("how", ["asyncio", "fork"])

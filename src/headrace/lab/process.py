@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from headrace.lab.guard import Guard
 from headrace.lab.stopping import STOPPING_SIGNALS, die_with_parent
 from headrace.lab.usage import Usage, children, process_tree, usage
 
@@ -61,6 +62,7 @@ class ServerProcess:
     ) -> None:
         self.command = list(command)
         self.core_count = len(cores.server)
+        self.guard = Guard()
         self.siblings = frozenset(children(os.getpid()))
         # Its last words are kept in a file: a pipe that nobody reads would block it.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
@@ -72,12 +74,13 @@ class ServerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stderr=self.errors,
-                preexec_fn=die_with_parent,
+                preexec_fn=self._die_with_us,
                 env=dict(environment),
                 start_new_session=True,
             )
-        except OSError:
+        except BaseException:
             self.errors.close()
+            self.guard.end()
             raise
         finally:
             os.sched_setaffinity(0, own)
@@ -130,6 +133,12 @@ class ServerProcess:
                     pipe.close()
         self.errors.close()
         self._reap()
+        self.guard.end()
+
+    def _die_with_us(self) -> None:
+        """Runs in the child before its program: not even a SIGKILL of ours leaves anything."""
+        self.guard.watch_own_session()
+        die_with_parent()
 
     def _signal(self, tree: Sequence[int], number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -61,6 +61,6 @@ def signal_at_parents_death(number: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Runs in a child before its program: not even a SIGKILL of ours leaves it behind."""
+    """Runs in a child before its program: the kernel ends it with us, whatever ends us."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING_SIGNALS)
     signal_at_parents_death(signal.SIGKILL)
