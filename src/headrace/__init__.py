@@ -48,9 +48,13 @@ def run(
     """asyncio.run() on a headrace loop: run *main*, answer its result, close the loop.
 
     Raises:
+        RuntimeError: a loop is running in this thread; *main* can be awaited there.
         UnknownModelError: no model has that name; *main* has been closed.
         ModelUnavailableError: it cannot be had here; *main* has been closed.
     """
+    # As asyncio.run() does, before anything is made; asyncio.Runner would say it of itself.
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("headrace.run() cannot be called from a running event loop")
 
     def loop_for_main() -> EventLoop:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import inspect
 import json
 
@@ -94,6 +96,25 @@ def test_run_on_an_unavailable_model_leaves_no_coroutine_that_was_never_awaited(
     with pytest.raises(headrace.ModelUnavailableError):
         headrace.run(coroutine)
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+@pytest.mark.parametrize("model", [None, "epoll", "nonsense"])
+def test_run_in_a_running_loop_is_refused_as_by_asyncio_and_leaves_main_alone(model):
+    async def never_run():
+        pass
+
+    async def refused(run, name):
+        coroutine = never_run()
+        with pytest.raises(RuntimeError) as caught:
+            run(coroutine)
+        state = inspect.getcoroutinestate(coroutine)
+        coroutine.close()
+        return str(caught.value).removeprefix(name), caught.value.__context__, state
+
+    expected = asyncio.run(refused(asyncio.run, "asyncio"))
+    ours = functools.partial(headrace.run, model=model)
+    assert asyncio.run(refused(ours, "headrace")) == expected
+    assert expected[2] == inspect.CORO_CREATED
 
 
 def test_package_shows_what_is_public_and_nothing_else():
