@@ -100,6 +100,13 @@ class Absent(PlainPoll):
     @classmethod
     def available(cls):
         return "needs a kernel of next year"
+
+
+class Refused(PlainPoll):
+    name = "refused"
+
+    def open(self):
+        raise OSError("no device today")
 '''
 
 ENTRY_POINTS = """\
@@ -114,6 +121,7 @@ bad-available = plain_models:Raiser
 bad-answer = plain_models:Truthful
 bad-name = plain_models:PlainPoll
 absent = plain_models:Absent
+refused = plain_models:Refused
 poll = plain_models:PlainPoll
 """
 
@@ -170,9 +178,9 @@ def install(folder, name, entry_points):
     (metadata / "entry_points.txt").write_text(entry_points)
 
 
-def run(distribution, program):
+def run(distribution, program, *arguments):
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-c", program, *arguments],
         env={**os.environ, "PYTHONPATH": f"{SOURCE}:{distribution}", "PATH": ""},
         capture_output=True,
         text=True,
@@ -236,6 +244,30 @@ else:
     assert answer.stdout.startswith(f"model {name!r} (")
     assert reason in answer.stdout
     assert answer.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", ["argument", "variable", "program"])
+def test_model_of_another_package_that_cannot_be_opened_is_one_line(distribution, how):
+    """Of the command line with status 2; of a program the error that says the same."""
+    program = """
+import os, runpy, sys
+how = sys.argv[1]
+if how == "variable":
+    os.environ["HEADRACE_MODEL"] = "refused"
+if how == "program":
+    import headrace
+    try:
+        headrace.new_event_loop("refused")
+    except headrace.ModelUnavailableError as error:
+        sys.exit(f"headrace: {error}")
+chosen = ["--model", "refused"] if how == "argument" else []
+sys.argv = ["headrace", "run", *chosen, "-c", "print('it ran')"]
+runpy.run_module("headrace", run_name="__main__")
+"""
+    answer = run(distribution, program, how)
+    assert answer.returncode == (1 if how == "program" else 2)
+    line = "headrace: model 'refused' (plain_models:Refused): no device today\n"
+    assert (answer.stdout, answer.stderr) == ("", line)
 
 
 def names_and_reasons(distribution, *chosen):

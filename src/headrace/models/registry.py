@@ -131,7 +131,10 @@ def open_model(name: str | None, open_on: Callable[[Model], object]) -> Model:
         is_named = name is not None or bool(os.environ.get(ENVIRONMENT_VARIABLE))
         if not is_named and made.name != CANDIDATES[-1]:
             return open_model(CANDIDATES[CANDIDATES.index(made.name) + 1], open_on)
-        raise ModelUnavailableError(error.strerror or str(error)) from error
+        reason = error.strerror or str(error)
+        if made.name not in BUILT_IN:
+            reason = f"{_title(made.name)}: {reason}"
+        raise ModelUnavailableError(reason) from error
     return made
 
 
