@@ -49,6 +49,7 @@ from headrace.lab import compare, contenders, options
             ["--http", "http://127.0.0.1:1/", "--models", "kqueue", "--", "x"],
             "unknown model 'kqueue'; known: nonblocking",
         ),
+        (["--json", "x", "--html", "./x"], "--json and --html are the same file: './x'"),
         (["--json", "-", "--html", "-"], "only one of them fits standard output"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +175,8 @@ def refuse_contradictions(found: argparse.Namespace, command: list[str]) -> None
             raise BadArgumentsError(f"--{name} is of the upper-case service; it has no --http")
     if found.json == found.html == STANDARD_OUTPUT:
         raise BadArgumentsError("--json - and --html -: only one of them fits standard output")
+    if found.json and found.html and os.path.realpath(found.json) == os.path.realpath(found.html):
+        raise BadArgumentsError(f"--json and --html are the same file: {found.html!r}")
 
 
 def split_command(argv: list[str]) -> tuple[list[str], list[str]]:
