@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import NoReturn, cast
 
 import headrace
+from headrace.kernel.standard_output import OutputError, standard_output
 
 __all__ = ["main"]
 
@@ -22,6 +23,8 @@ COMMANDS = {
 def main(words: list[str] | None = None) -> int:
     """Run one subcommand and answer its exit code; 2 means that the command line was wrong.
 
+    1 if its output cannot be written.
+
     If nobody reads its output any more, it ends in silence, of SIGPIPE, as other Unix tools do.
     """
     try:
@@ -33,6 +36,9 @@ def main(words: list[str] | None = None) -> int:
                 sys.stdout.flush()
     except BrokenPipeError:
         end_by_sigpipe()
+    except OutputError as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return 1
 
 
 def end_by_sigpipe() -> NoReturn:
@@ -45,7 +51,8 @@ def end_by_sigpipe() -> NoReturn:
 
 def run_command(words: list[str]) -> int:
     if words[:1] == ["--version"]:
-        print(f"headrace {version()}")
+        with standard_output():
+            print(f"headrace {version()}")
         return 0
     # Only the first word is ours: every subcommand reads its own.
     command = parser().parse_args(words[:1]).command

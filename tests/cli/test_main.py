@@ -87,6 +87,31 @@ def test_command_without_a_standard_output_does_its_work(folder, words):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    ("words", "who"),
+    [
+        (["--version"], "headrace"),
+        (["models"], "headrace"),
+        (["models", "--json"], "headrace"),
+        (["compare", "--models=epoll", *SHORT], "headrace compare"),
+        (["compare", "--models=epoll", "--json=-", *SHORT], "headrace compare"),
+    ],
+    ids=lambda part: " ".join(part[:3]) if isinstance(part, list) else "",
+)
+def test_command_whose_output_finds_no_room_says_so_in_one_line(folder, words, who, buffered):
+    variables = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*HEADRACE, *words],
+            stdout=full, stderr=subprocess.PIPE, env=variables, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert f"{who}: standard output: No space left on device\n" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.count("headrace") == who.count("headrace")
+
+
 @pytest.mark.parametrize("missing", ["rich", "hdrh"])
 def test_compare_without_the_lab_extra_says_what_to_install(headrace, folder, missing):
     (folder / f"{missing}.py").write_text(f"raise ModuleNotFoundError(name={missing!r})")

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 import headrace
+from headrace.kernel.standard_output import standard_output
 from headrace.models.registry import default_name
 
 __all__ = ["main"]
@@ -31,9 +32,11 @@ def main(words: list[str]) -> int:
         # The list is what helps here, so that it is no failure of this command.
         print(f"headrace: {error}", file=sys.stderr)
     if as_objects:
-        print(json.dumps([as_json(model, error) for model in models], indent=2))
+        text = json.dumps([as_json(model, error) for model in models], indent=2)
     else:
-        print(report(models))
+        text = report(models)
+    with standard_output():
+        print(text)
     return 0
 
 

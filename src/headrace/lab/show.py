@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headrace.kernel.standard_output import OutputError, standard_output
 from headrace.lab.machine import describe_machine, machine_line, versions
 from headrace.lab.options import NOTHING_MEASURED, STANDARD_OUTPUT, Options
 from headrace.lab.page import build_page
@@ -38,14 +39,14 @@ def show(options: Options, rows: Sequence[Row], cores: Cores, *, interrupted: bo
     wanted.sort(key=lambda one: one[0] == STANDARD_OUTPUT)
     files = [write(path, text, report) for path, text in wanted if path is not None]
     try:
-        print_rows(options, report, machine_line(machine))
+        with standard_output():
+            print_rows(options, report, machine_line(machine))
+    except OutputError as error:
+        files.append(Written(False, f"headrace compare: {error}"))
+    with suppress(OSError):  # standard error may be the same file, and as full
         for file in files:
             if file.line:
                 print(file.line, file=sys.stderr)
-    except BrokenPipeError:
-        raise
-    except OSError:
-        return False
     return all(file.is_written for file in files)
 
 
@@ -66,22 +67,14 @@ def write(path: str, text: Writer, report: Mapping[str, Any]) -> Written:
     """Writes a report to its file or to standard output."""
     try:
         if path == STANDARD_OUTPUT:
-            write_standard_output(text(report))
+            with standard_output():
+                sys.stdout.write(text(report))
         else:
             Path(path).write_text(text(report), encoding="utf-8")
+    except OutputError as error:
+        return Written(False, f"headrace compare: {error}")
     except BrokenPipeError:
         raise
     except OSError as error:
-        who = "standard output" if path == STANDARD_OUTPUT else path
-        return Written(False, f"headrace compare: {who}: {error.strerror}")
+        return Written(False, f"headrace compare: {path}: {error.strerror}")
     return Written(True, "" if path == STANDARD_OUTPUT else f"wrote {path}")
-
-
-def write_standard_output(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError:
-        # What could not be written is still buffered, and Python would try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
