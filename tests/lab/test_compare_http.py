@@ -253,6 +253,23 @@ def test_compare_gives_no_figures_to_a_service_without_a_loop(tmp_path, script):
     assert "epoll !  COMMAND made no headrace loop" in answer.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["-E"], "or runs another Python, or python with -E"), ([], "headrace: not active in /")],
+)
+def test_compare_says_why_headrace_is_not_active_in_a_service(tmp_path, script, options, words):
+    """The second one's headrace cannot be imported, as in a Python of another version."""
+    port = free_port()
+    hidden = script(STREAMS)
+    (tmp_path / "headrace.py").write_text("raise ImportError('no module for this Python')")
+    (row,) = run_json(
+        tmp_path, *SHORT, "--models", "epoll", "--http", url_of(port),
+        "--", sys.executable, *options, hidden, str(port),
+    )["rows"]  # fmt: skip
+    assert row["notes"][0].startswith("COMMAND made no headrace loop: ")
+    assert words in row["notes"][0]
+
+
 def test_compare_gives_no_figures_to_a_service_that_chooses_its_model(tmp_path, script):
     port = free_port()
     report = run_json(

@@ -57,3 +57,9 @@ def test_witness_takes_its_file_along_and_everybody_may_write_it():
 def test_proof_contradicts_figures_of_something_else(contender, models, words):
     found = contradiction(contender, models)
     assert (found is None) if words is None else found.startswith(words)
+
+
+def test_proof_quotes_a_python_that_could_not_load_headrace():
+    said = "headrace: not active in /usr/bin/python3.9: ImportError"
+    assert contradiction(EPOLL, [], said) == f"COMMAND made no headrace loop: {said}"
+    assert contradiction(EPOLL, ["epoll"], said) is None  # a helper of COMMAND's, not its server

@@ -142,7 +142,9 @@ def _measure_server(
         if _is_refused(found, contender, server, load):
             return
         if server.popen.poll() is None:
-            found.failed = proof.contradiction(contender, witness.models(server.tree()))
+            models = witness.models(server.tree())
+            complaint = server.first_line(proof.COMPLAINT)
+            found.failed = proof.contradiction(contender, models, complaint)
             if found.failed is not None:
                 return
             if contender.kind == "plain":

@@ -19,6 +19,7 @@ from headrace.lab.usage import Usage, children, process_tree, usage
 PR_SET_CHILD_SUBREAPER = 36
 STOP_S = 3.0
 LAST_BYTES = 4096
+FIRST_BYTES = 65536
 LAST_LINES_MAX = 3
 LINE_CHARACTERS_MAX = 200
 NOT_TEXT = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -111,12 +112,13 @@ class ServerProcess:
 
     def last_lines(self) -> list[str]:
         """The last lines of its standard error that are not empty, the newest at the end."""
-        fd = self.errors.fileno()
-        start = max(0, os.fstat(fd).st_size - LAST_BYTES)
-        # pread, because the file's offset is shared: after a seek the server would write there.
-        text = os.pread(fd, LAST_BYTES, start).decode(errors="replace")
-        lines = [NOT_TEXT.sub("", line).strip() for line in text.split("\n")]
-        return [line[:LINE_CHARACTERS_MAX] for line in lines if line][-LAST_LINES_MAX:]
+        size = os.fstat(self.errors.fileno()).st_size
+        return self._lines(max(0, size - LAST_BYTES), LAST_BYTES)[-LAST_LINES_MAX:]
+
+    def first_line(self, start: str) -> str | None:
+        """The first line of its standard error that begins so, if that came early."""
+        lines = self._lines(0, FIRST_BYTES)
+        return next((line for line in lines if line.startswith(start)), None)
 
     def stop(self) -> None:
         """Ends it and all its descendants: asked first, killed after three seconds."""
@@ -134,6 +136,12 @@ class ServerProcess:
         self.errors.close()
         self._reap()
         self.guard.end()
+
+    def _lines(self, start: int, size: int) -> list[str]:
+        # pread, because the file's offset is shared: after a seek the server would write there.
+        text = os.pread(self.errors.fileno(), size, start).decode(errors="replace")
+        lines = [NOT_TEXT.sub("", line).strip() for line in text.split("\n")]
+        return [line[:LINE_CHARACTERS_MAX] for line in lines if line]
 
     def _die_with_us(self) -> None:
         """Runs in the child before its program: not even a SIGKILL of ours leaves anything."""

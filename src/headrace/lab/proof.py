@@ -16,6 +16,12 @@ from headrace.lab.contenders import Contender
 from headrace.loop.witness import ENDS, VARIABLE
 from headrace.models.registry import model_class
 
+NO_LOOP = (
+    "it asked for another one by name, or has none, or runs another Python, or python with -E, -I"
+    " or -S"
+)
+COMPLAINT = "headrace: not active in "
+"""How the line of activation/sitecustomize.py begins."""
 WRITABLE_BY_ALL = 0o622
 """The program may have given up its user before it makes a loop."""
 
@@ -63,10 +69,15 @@ def environment_with(contender: Contender, seen: Witness) -> dict[str, str]:
     return {**contender.environment, VARIABLE: seen.path}
 
 
-def contradiction(contender: Contender, models: Sequence[str]) -> str | None:
-    """Why the figures would not be this row's, or None."""
+def contradiction(
+    contender: Contender, models: Sequence[str], complaint: str | None = None
+) -> str | None:
+    """Why the figures would not be this row's, or None.
+
+    ``complaint`` is what the activation wrote where it could not load headrace.
+    """
     if contender.kind == "headrace" and not models:
-        return "COMMAND made no headrace loop: it asked for another one by name, or has none"
+        return f"COMMAND made no headrace loop: {complaint or NO_LOOP}"
     # Its class may call another package's model otherwise than the entry point does.
     expected = [model_class(contender.name).name] if contender.kind == "headrace" else []
     if list(models) == expected:
