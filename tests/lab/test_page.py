@@ -54,8 +54,14 @@ def test_page_has_the_marks_of_the_table():
     assert table_row(page, "epoll").split()[1] == "1,234,567"
     assert table_row(page, "poll").split()[1] == "*"
     assert table_row(page, "uring").split()[1] == "!"
-    assert "! rounds were left out" in page
+    assert "; ! means rounds were left out" in page
+    assert "; * means good" in page
+    assert "syscalls: " not in page
     assert "1 of 3 rounds had errors: x" in page
+
+
+def test_page_says_who_counted_the_system_calls():
+    assert "; syscalls: the kernel&#x27;s count is not" in page_of(a_row(syscalls_source=None))
 
 
 def test_page_has_the_reason_in_place_of_figures():

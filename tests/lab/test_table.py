@@ -111,6 +111,47 @@ def test_table_has_one_line_for_many_disturbed_rows_and_names_them():
     assert "by others" not in text
 
 
+@pytest.mark.parametrize(
+    ("rows", "legend"),
+    [
+        ([a_row("epoll")], ""),
+        ([a_row("epoll"), a_row("poll", notes=["unsteady: x"])], "* means good, with a doubt"),
+        (
+            [a_row("epoll"), a_row_without_figures("select", "no")],
+            "! means rounds were left out (all of them where there are no figures)",
+        ),
+        (ROWS, "! means rounds were left out (all of them where there are no figures); * means"),
+    ],
+    ids=["none", "doubt", "spoiled", "both"],
+)
+def test_table_explains_the_marks_that_occur(rows, legend):
+    found = [line for line in shown(None, rows) if " means " in line]
+    assert len(found) == bool(legend)
+    assert "".join(found).startswith(legend)
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (["perf raw_syscalls:sys_enter"], None),
+        (["loop statistics"], "; those of headrace's models are their loops' own count"),
+        (["loop statistics", None], "; those of headrace's models are their loops' own count; –"),
+        ([None], "; – is unknown"),
+    ],
+    ids=str,
+)
+def test_table_says_who_counted_the_system_calls(sources, words):
+    rows = [a_row(f"row{at}", syscalls_source=source) for at, source in enumerate(sources)]
+    lines = shown(None, [*rows, a_row_without_figures("select", "no")])
+    found = [line.partition("CAP_PERFMON)")[2] for line in lines if line.startswith("syscalls: ")]
+    assert [line.startswith(words) for line in found] == [True] * (words is not None)
+
+
+def test_table_without_the_system_calls_says_nothing_of_them():
+    assert "CAP_PERFMON" not in "".join(shown(45, [a_row(syscalls_source=None)]))
+    assert "CAP_PERFMON" in "".join(shown(140, [a_row(syscalls_source=None)]))
+
+
 def test_table_calls_the_command_as_it_is_so():
     plain = a_row("asyncio", kind="plain", notes=["COMMAND has loaded uvloop: x"])
     lines = shown(None, [a_row("uring"), plain])

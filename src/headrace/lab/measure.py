@@ -20,7 +20,12 @@ from headrace.lab.contenders import Contender
 from headrace.lab.load import Load, LoadError
 from headrace.lab.other_loops import other_loops
 from headrace.lab.process import Cores, ServerProcess, server_process
-from headrace.lab.syscalls import NotCountableError, SystemCallCounter
+from headrace.lab.syscalls import (
+    FROM_KERNEL,
+    FROM_LOOP,
+    NotCountableError,
+    SystemCallCounter,
+)
 from headrace.lab.target import (
     ServerFailedError,
     Target,
@@ -189,7 +194,7 @@ def _count_system_calls(
         counted = load.run(COUNT_S)
         if counted.requests:
             found.syscalls_per_request = counter.read() / counted.requests
-            found.syscalls_source = "perf raw_syscalls:sys_enter"
+            found.syscalls_source = FROM_KERNEL
         return counted
     finally:
         counter.close()
@@ -269,7 +274,7 @@ def _count_by_statistics(found: Round) -> None:
     system_calls = found.statistics.get("system_calls")
     if isinstance(system_calls, dict):
         found.syscalls_per_request = sum(system_calls.values()) / found.window.requests
-        found.syscalls_source = "loop statistics"
+        found.syscalls_source = FROM_LOOP
 
 
 def _explain(

@@ -10,7 +10,7 @@ from headrace.lab.charts import cost_chart, has_split, latency_chart, rate_chart
 from headrace.lab.columns import COLUMNS, SPOILED, cell, is_measured, label, mark, reason
 from headrace.lab.machine import machine_line
 from headrace.lab.report import title_line
-from headrace.lab.table import MARKS, marked_notes
+from headrace.lab.table import marked_notes, marks_line, uncounted_line
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf8;--card:#fff;--ink:#1d2327;--soft:#5e6a71;
@@ -111,11 +111,10 @@ def figures(row: Row) -> str:
     return "".join(f"<td>{escape(cell(one, row))}</td>" for one in COLUMNS)
 
 
-def marks_line(rows: Sequence[Row]) -> str:
-    """What the marks mean, if there are any."""
-    if not any(mark(row) for row in rows):
-        return ""
-    return f"; {MARKS}"
+def explanation(rows: Sequence[Row]) -> str:
+    """What a reader of the figures must know."""
+    lines = ["medians of the good rounds", "± is half the distance between best and worst"]
+    return "; ".join([*lines, *filter(None, (marks_line(rows), uncounted_line(rows)))])
 
 
 def notes(rows: Sequence[Row]) -> str:
@@ -152,8 +151,7 @@ def build_page(report: Mapping[str, Any]) -> str:
 <p class="soft">{escape(machine_line(dict(report["machine"])))}</p>{legend(rows)}</header>
 {charts(rows)}
 <section class="card wide"><h2>All figures</h2>
-<p class="soft">medians of the good rounds; ± is half the distance between best and worst\
-{marks_line(rows)}</p>
+<p class="soft">{escape(explanation(rows))}</p>
 {table(rows)}</section>
 <footer class="soft"><p>headrace compare, {escape(report["time"])}; \
 {escape(versions_line(report))}.</p>

@@ -23,6 +23,9 @@ PERF_FLAG_FD_CLOEXEC = 8
 INHERIT = 1 << 1
 TRACE_POINT = "events/raw_syscalls/sys_enter/id"
 TRACE_FOLDERS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+# Who counted: what ``syscalls_source`` says.
+FROM_KERNEL = "perf raw_syscalls:sys_enter"
+FROM_LOOP = "loop statistics"
 MOUNT_AND_READ = f"mount -t tracefs tracefs {TRACE_FOLDERS[0]} && cat {TRACE_FOLDERS[0]}/"
 
 

@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from headrace.lab.columns import (
+    ABSENT,
     COLUMNS,
     DOUBT,
     LEAST_IMPORTANT,
     SPOILED,
+    SYSCALLS,
     Column,
     cell,
     is_measured,
@@ -23,16 +25,17 @@ from headrace.lab.columns import (
     reason,
 )
 from headrace.lab.judge import DISTURBED
+from headrace.lab.syscalls import FROM_KERNEL, FROM_LOOP
 
 GAP = "  "
 DISTURBED_LINES_MAX = 2
 NARROWEST = 20
 """A reason is not wrapped to less than this beside a long name."""
 
-MARKS = (
-    f"{SPOILED} rounds were left out (all of them where there are no figures);"
-    f" {DOUBT} good, with a doubt"
-)
+MARKS = {
+    SPOILED: "rounds were left out (all of them where there are no figures)",
+    DOUBT: "good, with a doubt",
+}
 
 Row = Mapping[str, Any]
 
@@ -138,6 +141,24 @@ def left_out_line(layout: Layout, rows: Sequence[Row], columns: int | None) -> s
     )
 
 
+def uncounted_line(rows: Sequence[Row]) -> str | None:
+    """Where system calls come from, if not from the kernel, which counts everybody's alike."""
+    sources = {row["syscalls_source"] for row in rows if is_measured(row)}
+    if sources <= {FROM_KERNEL}:
+        return None
+    line = "syscalls: the kernel's count is not permitted here (it needs root or CAP_PERFMON)"
+    if FROM_LOOP in sources:
+        line += "; those of headrace's models are their loops' own count"
+    return f"{line}; {ABSENT} is unknown" if None in sources else line
+
+
+def marks_line(rows: Sequence[Row]) -> str | None:
+    """What the marks mean that there are."""
+    present = {mark(row) for row in rows}
+    words = [f"{sign} means {meaning}" for sign, meaning in MARKS.items() if sign in present]
+    return "; ".join(words) if words else None
+
+
 def marked_notes(rows: Sequence[Row], *, with_reasons: bool) -> list[tuple[str, str, str]]:
     """(mark, who, note): what spoils a row first; many disturbed rows share one line.
 
@@ -173,10 +194,8 @@ def table_lines(
     found.append(("", ""))
     for sign, who, note in marked_notes(rows, with_reasons=False):
         found += [(line, "") for line in wrapped(f"{sign} {who}: {note}", columns)]
-    small = [left_out_line(layout, rows, columns)]
-    if any(row["notes"] for row in rows):
-        small.append(MARKS)
-    for text in (*small, footer):
+    counted = uncounted_line(rows) if SYSCALLS in layout.columns else None
+    for text in (left_out_line(layout, rows, columns), counted, marks_line(rows), footer):
         found += [(line, "dim") for line in wrapped(text, columns)] if text else []
     return found
 
