@@ -48,6 +48,24 @@ def choose() -> str | None:
     return None
 
 
+async def mistakes() -> None:
+    """Each is found: mypy --strict refuses an ignore that hides nothing.  Never run."""
+    loop = headrace.new_event_loop()
+    await loop.create_server(asyncio.Protocol, nonsense=3)  # type: ignore[call-overload]
+    await loop.create_server(asyncio.Protocol, "127.0.0.1", "80")  # type: ignore[call-overload]
+    await loop.create_unix_server(asyncio.Protocol, "path", nonsense=3)  # type: ignore[call-arg]
+    await loop.create_connection(asyncio.Protocol, nonsense=3)  # type: ignore[call-overload]
+    loop.call_later("1", print)  # type: ignore[arg-type]
+
+
+async def servers() -> None:
+    loop = headrace.new_event_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, backlog=5)
+    assert_type(server, asyncio.Server)
+    _, protocol = await loop.create_connection(asyncio.Protocol, "127.0.0.1", 80)
+    assert_type(protocol, asyncio.Protocol)
+
+
 def program() -> None:
     assert_type(headrace.run(main()), bytes)
     assert_type(headrace.run(main(), model="epoll", debug=True), bytes)

@@ -293,6 +293,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
     # Servers.
 
     async def create_server(self, *args: Any, backlog: int | None = None, **kwargs: Any) -> Any:
+        """As asyncio's, but *backlog* is the system's longest (somaxconn) where none is given."""
         backlog = somaxconn() if backlog is None else backlog
         return await super().create_server(*args, backlog=backlog, **kwargs)
 
@@ -387,6 +388,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         start_serving: bool = True,
         cleanup_socket: bool = sys.version_info >= (3, 13),
     ) -> Any:
+        """As asyncio's, but *backlog* is the system's longest (somaxconn) where none is given."""
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
         _check_tls_arguments(ssl, "", ssl_handshake_timeout, ssl_shutdown_timeout)

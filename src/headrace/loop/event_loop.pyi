@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from ssl import SSLContext
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from headrace.core.statistics import StatisticsDict
 from headrace.models.contract import Model
@@ -54,5 +54,6 @@ class EventLoop(asyncio.BaseEventLoop):
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
         cleanup_socket: bool = True,
-    ) -> asyncio.Server: ...
-    async def create_server(self, *args: Any, backlog: int | None = None, **kwargs: Any) -> Any: ...
+    ) -> asyncio.Server:
+        """As asyncio's, but *backlog* is the system's longest (somaxconn) where none is given."""
+    # create_server() is asyncio's in its types, version by version; its backlog too is somaxconn.
