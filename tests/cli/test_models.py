@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import pytest
+
 import headrace as package
 from headrace.commands import models
 
@@ -18,8 +20,17 @@ def test_models_lists_every_model_with_its_columns(headrace):
         assert all(call in text for call in model.system_calls)
 
 
-def test_models_fits_a_terminal(headrace):
-    assert max(map(len, headrace("models").stdout.splitlines())) <= WIDTH_COLUMNS
+@pytest.mark.parametrize("columns", [60, 80, 100, 500])
+def test_models_fits_a_terminal(headrace, columns):
+    text = headrace("models", COLUMNS=str(columns)).stdout
+    assert max(map(len, text.splitlines())) <= min(columns, WIDTH_COLUMNS)
+    for model in package.models():
+        assert f" {model.name} " in text
+
+
+def test_models_survives_a_terminal_of_one_column(headrace):
+    outcome = headrace("models", COLUMNS="1")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
 def test_models_marks_the_default(headrace):
@@ -75,6 +86,7 @@ def test_models_lists_them_all_when_the_environment_names_none_of_them(headrace)
     lines = outcome.stdout.splitlines()
     for model in package.models():
         assert any(line.startswith(f"  {model.name} ") for line in lines), model.name
+    assert "*" not in outcome.stdout
 
 
 def test_models_json_says_that_the_environment_names_no_model(headrace):

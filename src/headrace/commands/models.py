@@ -2,9 +2,10 @@
 
 import argparse
 import json
+import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -14,7 +15,9 @@ from headrace.models.registry import default_name
 
 __all__ = ["main"]
 
-WIDTH_COLUMNS = 100
+WIDTH_COLUMNS_MAX = 100
+CELL_COLUMNS_MIN = 8
+"""Narrower than this no cell is made; then the lines are too long after all."""
 GAP = "  "
 
 
@@ -64,16 +67,20 @@ def as_json(model: headrace.ModelInfo, default_error: str | None) -> dict[str, A
     }
 
 
-def report(models: Iterable[headrace.ModelInfo]) -> str:
+def report(models: Collection[headrace.ModelInfo]) -> str:
     """Two tables, because one with every column does not fit a terminal."""
+    columns = min(WIDTH_COLUMNS_MAX, shutil.get_terminal_size((WIDTH_COLUMNS_MAX, 24)).columns)
     who = [("  model", "Stevens' class", "waits", "copies", "available")]
-    what = [("  model", "system calls", "capabilities")]
+    what = [("  model", "system calls in steady state", "capabilities")]
     for model in models:
         name = f"{'*' if model.default else ' '} {model.name}"
         available = "yes" if model.available else f"no: {model.reason}"
         who.append((name, model.stevens, model.waits, model.copies, available))
         what.append((name, ", ".join(model.system_calls), capabilities(model)))
-    return "\n".join([*table(who), "", *table(what), "", "* what runs when no model is named"])
+    lines = [*table(who, columns), "", *table(what, columns)]
+    if any(model.default for model in models):
+        lines += ["", "* what runs when no model is named"]
+    return "\n".join(lines)
 
 
 def capabilities(model: headrace.ModelInfo) -> str:
@@ -85,10 +92,11 @@ def capabilities(model: headrace.ModelInfo) -> str:
     )
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
+def table(rows: Sequence[Sequence[str]], columns: int) -> list[str]:
     """Aligned columns; the widest ones are narrowed, and their cells wrapped, until all fit."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDTH_COLUMNS:
+    room = columns - len(GAP) * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > CELL_COLUMNS_MIN:
         widths[widths.index(max(widths))] -= 1
     lines = []
     for row in rows:

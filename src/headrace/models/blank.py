@@ -18,7 +18,7 @@ class BlankModel(Model):
     stevens = "blocking, non-blocking, multiplexing, signal-driven or asynchronous"
     waits = "who waits for the data"
     copies = "who copies it"
-    system_calls = ("the", "ones", "you", "make")
+    system_calls = ("the", "ones", "you", "make")  # in steady state: opening is not among them
     has_own_clock = False
     capabilities = {  # noqa: RUF012
         "edge_triggered": False,  # speaks on the change, not on the state

@@ -21,6 +21,7 @@ class Model:
     waits: str
     copies: str
     system_calls: tuple[str, ...]
+    """Those of its steady state, without what opens and closes it; the statistics count all."""
     capabilities: Mapping[str, bool | int | None]
     has_own_clock: bool
     is_open: bool
