@@ -2,7 +2,9 @@
 # Everything that is there already is left alone, so the second call takes seconds.
 
 set -euo pipefail
+CALLED_FROM=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ROOT=$PWD
 PYTHON=${PYTHON:-python3}
 
 say() { printf '== %s\n' "$*" >&2; }
@@ -48,8 +50,21 @@ need_to_build() {
 }
 
 # install <folder> <python> <extra>: headrace with that extra, in a virtual environment of its own.
+# pip would build all of it each time; Python sources need nothing, since the install is editable.
 install() {
+    local stamp=$1/headrace-$3 flags="${HEADRACE_CFLAGS-} ${HEADRACE_LDFLAGS-}"
     [[ -x $1/bin/pip ]] || "$2" -m venv "$1"
+    is_current "$1" "$stamp" "$flags" && return
     say "building headrace[$3] into $1"
+    echo "$flags" >"$stamp.begun" # before the build: what is edited meanwhile is newer
     "$1/bin/pip" install --quiet --disable-pip-version-check --editable ".[$3]" >&2
+    mv "$stamp.begun" "$stamp"
+}
+
+# is_current <folder> <stamp> <flags>: was it built with these flags, and from these sources?
+is_current() {
+    [[ -f $2 && $(<"$2") == "$3" ]] &&
+        [[ -z $(find pyproject.toml setup.py src \( -name pyproject.toml -o -name setup.py \
+            -o -name '*.pyx' -o -name '*.pxd' \) -newer "$2" -print -quit) ]] &&
+        "$1/bin/python" -c 'import headrace' 2>/dev/null
 }
