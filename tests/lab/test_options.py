@@ -31,6 +31,7 @@ from headrace.lab import compare, contenders, options
         (["--http", "https://localhost/", "--", "x"], "expected http://HOST:PORT/PATH"),
         (["--http", "localhost:80", "--", "x"], "expected http://HOST:PORT/PATH"),
         (["--http", "http://8.8.8.8/", "--", "x"], "8.8.8.8 is not this machine's loopback"),
+        (["--http", "http://nowhere.invalid/", "--", "x"], "'nowhere.invalid' is not found ("),
         (["--http", "http://127.0.0.1:99999/", "--", "x"], "bad URL"),
         (["--http", "http://127.0.0.1/\u00fc", "--", "x"], "printable ASCII"),
         (["--http", "http://127.0.0.1:1/", "--floor", "--", "x"], "--floor"),

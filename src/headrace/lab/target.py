@@ -60,7 +60,10 @@ def parse_url(url: str) -> Target:
     try:
         found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
     except OSError as error:
-        raise BadURLError(f"bad URL {url!r}: {error.strerror}") from error
+        raise BadURLError(
+            f"bad URL {url!r}: {parts.hostname!r} is not found ({error.strerror}); it must be this"
+            " machine's loopback, such as 127.0.0.1"
+        ) from error
     address = str(found[0][4][0])
     if not address.startswith("127."):
         raise BadURLError(f"bad URL {url!r}: {address} is not this machine's loopback (127.x.x.x)")
