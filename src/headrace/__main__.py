@@ -25,7 +25,8 @@ def main(words: list[str] | None = None) -> int:
 
     1 if its output cannot be written.
 
-    If nobody reads its output any more, it ends in silence, of SIGPIPE, as other Unix tools do.
+    If nobody reads its output any more, it ends in silence, of SIGPIPE, as other Unix tools do; and
+    of SIGINT, where the subcommand has not begun to handle that itself.
     """
     try:
         try:
@@ -35,18 +36,20 @@ def main(words: list[str] | None = None) -> int:
             if sys.stdout is not None:  # closed by who started us
                 sys.stdout.flush()
     except BrokenPipeError:
-        end_by_sigpipe()
+        end_by(signal.SIGPIPE)
+    except KeyboardInterrupt:
+        end_by(signal.SIGINT)
     except OutputError as error:
         print(f"headrace: {error}", file=sys.stderr)
         return 1
 
 
-def end_by_sigpipe() -> NoReturn:
-    """What the kernel does to a program that does not, as Python does, ignore SIGPIPE."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPIPE])
-    os.kill(os.getpid(), signal.SIGPIPE)
-    os._exit(128 + signal.SIGPIPE)  # never reached; the type checker cannot know
+def end_by(number: signal.Signals) -> NoReturn:
+    """What the kernel does to a program that leaves the signal as it is, as Python does not."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)  # never reached; the type checker cannot know
 
 
 def run_command(words: list[str]) -> int:

@@ -80,6 +80,17 @@ def test_compare_has_written_its_report_when_nobody_reads_its_table(folder):
     assert json.loads((folder / "report.json").read_text())["rows"]
 
 
+def test_command_interrupted_while_it_is_loaded_ends_in_silence_of_sigint(folder):
+    program = (
+        "import os, signal, headrace.__main__ as command\n"
+        "command.import_module = lambda name: os.kill(os.getpid(), signal.SIGINT)\n"
+        "command.main(['compare'])"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
+
+
 @pytest.mark.parametrize("words", [["models"], ["--version"], ["run", "-c", "pass"]], ids=str)
 def test_command_without_a_standard_output_does_its_work(folder, words):
     command = ["sh", "-c", 'exec "$@" >&-', "sh", *HEADRACE, *words]
