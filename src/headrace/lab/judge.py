@@ -148,9 +148,7 @@ def loop_notes(good: Sequence[Round]) -> list[str]:
     loaded = sorted({name for one in good for name in one.other_loops})
     if not loaded:
         return []
-    return [
-        f"COMMAND has loaded {' and '.join(loaded)}: the figures are not those of asyncio's loop"
-    ]
+    return [f"COMMAND has loaded {' and '.join(loaded)}: the figures may be of that loop"]
 
 
 def cpu_notes(good: Sequence[Round]) -> list[str]:
