@@ -653,3 +653,19 @@ def test_timer_tells_its_time_as_it_was_given(loop, number):
     assert handle.when() == when
     assert type(handle.when()) is number
     handle.cancel()
+
+
+def test_loop_that_is_closed_needs_no_garbage_collector(make_loop):
+    """anyio's tests look whether anything holds on to the loop of an asyncio.run()."""
+    loop = make_loop()
+    loop.run_until_complete(loop.run_in_executor(None, int))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    alive = weakref.ref(loop)
+    gc.collect()
+    gc.disable()
+    try:
+        del loop
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -45,13 +45,15 @@ cdef class Waker(ReceiveOperation):
     cdef int received(self, const char *data, int result) except -1:
         cdef int index
         for index in range(result if data != NULL else 0):
-            if data[index]:
+            if data[index] and self.loop is not None:
                 self.loop._handle_signal(<unsigned char>data[index])
         return 0
 
     def close(self):
         self.reader.close()
         self.writer.close()
+        # Of a loop that is closed the last reference frees it, as asyncio's.
+        self.loop = None
 
 
 cdef class LoopCore:
