@@ -125,21 +125,6 @@ SUITES = {
             arguments=(*PLAIN, "-k", "not trio", "tests"),
         ),
         Suite(
-            name="tornado",
-            version="6.6.1",
-            requirements=PYTEST,
-            files=(),
-            # It asserts what is logged where nobody has set logging up, as pytest does.
-            arguments=(
-                "-p",
-                "no:logging",
-                "-o",
-                "python_files=*_test.py",
-                "--pyargs",
-                "tornado.test",
-            ),
-        ),
-        Suite(
             name="aiosqlite",
             version="0.22.1",
             requirements=PYTEST,
