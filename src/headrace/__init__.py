@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+# Before asyncio: a sub-interpreter of Python 3.12 that has imported that crashes at its end.
+from headrace.kernel import interpreter as _  # noqa: F401 (importing it is the check)
+
+# isort: split
+
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from headrace.kernel import interpreter as _  # noqa: F401 (importing it is the check)
 from headrace.loop.event_loop import EventLoop
 from headrace.models.registry import (
     ModelInfo,

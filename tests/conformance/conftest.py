@@ -31,6 +31,8 @@ from subjects import REAL, STOCK, Subject, simulated
 TIMEOUT_S = 20
 # A late cancellation of the simulated model takes some turns to end.
 TURNS_TO_SETTLE = 100
+# And one that missed a request in a worker thread of the kernel's, some time.
+PAUSES_TO_SETTLE = 1000
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -106,8 +108,8 @@ def finish(loop: asyncio.AbstractEventLoop) -> None:
         return
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
-    for _ in range(TURNS_TO_SETTLE):
-        loop.run_until_complete(asyncio.sleep(0))
+    for count in range(TURNS_TO_SETTLE + PAUSES_TO_SETTLE):
+        loop.run_until_complete(asyncio.sleep(0 if count < TURNS_TO_SETTLE else 0.001))
         if not is_busy(loop):
             break
     assert not asyncio.all_tasks(loop)

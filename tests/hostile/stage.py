@@ -15,6 +15,8 @@ from player import Difference, Player, Surroundings
 SEQUENCE_S_MAX = 60.0
 # A completion model tells a cancellation late.
 TURNS_TO_SETTLE = 100
+# A request in a worker thread of the kernel's takes some time.
+PAUSES_TO_SETTLE = 1000
 
 
 class Stage:
@@ -45,8 +47,9 @@ class Stage:
         return seen
 
     def check_nothing_is_left(self) -> None:
-        for _ in range(TURNS_TO_SETTLE):
-            self.loop.run_until_complete(asyncio.sleep(0))
+        for count in range(TURNS_TO_SETTLE + PAUSES_TO_SETTLE):
+            pause_s = 0 if count < TURNS_TO_SETTLE else 0.001
+            self.loop.run_until_complete(asyncio.sleep(pause_s))
             if not self.left_behind():
                 break
         left = self.left_behind()
