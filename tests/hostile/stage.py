@@ -50,7 +50,7 @@ class Stage:
         for count in range(TURNS_TO_SETTLE + PAUSES_TO_SETTLE):
             pause_s = 0 if count < TURNS_TO_SETTLE else 0.001
             self.loop.run_until_complete(asyncio.sleep(pause_s))
-            if not self.left_behind():
+            if not (self.operations() if count >= TURNS_TO_SETTLE else self.left_behind()):
                 break
         left = self.left_behind()
         if left:
@@ -60,11 +60,15 @@ class Stage:
         if complaints:
             raise Difference(f"the exception handler was told: {complaints}")
 
+    def operations(self) -> list[Any]:
+        found: list[Any] = getattr(self.loop, "_operations_in_flight", list)()
+        return found
+
     def left_behind(self) -> list[Any]:
         left: list[Any] = list(asyncio.all_tasks(self.loop))
         left += sorted(open_descriptors() ^ self.descriptors)
         if hasattr(self.loop, "_operations_in_flight"):
-            left += self.loop._operations_in_flight()
+            left += self.operations()
             left += ["a callback"] * self.loop._callbacks_pending()
             pool = self.loop._model.pool
             if pool is not None and pool.idle_count != pool.count:
