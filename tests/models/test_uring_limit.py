@@ -1,8 +1,10 @@
 """Rings count against RLIMIT_MEMLOCK, for all processes of a user together: at its end."""
 
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,15 @@ def limited(size_bytes: int, *words: str, **variables: str) -> subprocess.Comple
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _rings_count() -> None:
+def _alone() -> Iterator[None]:
+    """Another run of these tests, on another Python perhaps, spends the same user's limit."""
+    with LIMIT.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rings_count(_alone: None) -> None:
     done = limited(FEW_RINGS_BYTES, "-c", COUNTS)
     if "CAP_IPC_LOCK cannot be given up" in done.stderr:
         pytest.skip("CAP_IPC_LOCK cannot be given up here")
