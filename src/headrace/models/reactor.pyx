@@ -437,14 +437,12 @@ cdef class Reactor(Model):
 
         Then the kernel no longer watches it for us, and those who wait here wait for nothing.
         """
-        cdef Operation operation
-        for first in (registration.reader, registration.writer, registration.poller):
-            operation = first
-            while operation is not None and not operation.is_orphaned():
-                operation = operation.behind
-            if operation is not None:
-                registration.fail_all(EBADF)
-                return self.stop_watching(registration)
+        if (
+            any_orphaned(registration.reader) or any_orphaned(registration.writer)
+            or any_orphaned(registration.poller)
+        ):
+            registration.fail_all(EBADF)
+            return self.stop_watching(registration)
         return 0
 
     cdef int watch(self, Registration registration) except -1:
@@ -483,6 +481,15 @@ cdef class Reactor(Model):
             if self.registrations.get(registration.fd) == <void *>registration:
                 self.registrations.remove(registration.fd)
         return 0
+
+
+cdef bint any_orphaned(Operation operation) noexcept:
+    """Is one of *operation* and those behind it?  Asked for every send: no object is made."""
+    while operation is not None:
+        if operation.is_orphaned():
+            return True
+        operation = operation.behind
+    return False
 
 
 cdef bint is_unix_socket(int fd) noexcept:
