@@ -23,7 +23,7 @@ from headrace.kernel.errno cimport ECANCELED
 from headrace.kernel.errors cimport os_error
 from headrace.loop.connection cimport STEP_DELIVER, STEP_FLUSH
 from headrace.loop.engine cimport LoopCore
-from headrace.loop.flow_control cimport FlowControl
+from headrace.loop.flow_control cimport FlowControl, describe
 from headrace.models.contract cimport COMPLETED
 
 cdef extern from "Python.h":
@@ -78,16 +78,7 @@ cdef class DatagramTransport(FlowControl):
         return DatagramFace
 
     def __repr__(self):
-        parts = ["DatagramTransport"]
-        if self.lost and self.fd < 0:
-            parts.append("closed")
-        elif self.closing:
-            parts.append("closing")
-        parts.append(f"fd={self.fd}")
-        if self.fd >= 0:
-            parts.append("read=paused" if self.paused else "read=polling")
-            parts.append(f"write_buffer_size={self.buffered}")
-        return f"<{' '.join(parts)}>"
+        return describe(self, self.paused)
 
     cdef int run(self, int step, unsigned int flags) except -1:
         if step == STEP_DELIVER:

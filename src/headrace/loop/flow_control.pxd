@@ -11,3 +11,6 @@ cdef class FlowControl(Connection):
     cdef int maybe_pause_protocol(self) except -1
     cdef int maybe_resume_protocol(self) except -1
     cdef int tell_protocol(self, str name) except -1
+
+
+cdef str describe(FlowControl transport, bint paused)

@@ -50,3 +50,17 @@ cdef class FlowControl(Connection):
         except BaseException as error:
             self.report(error, f"protocol.{name}() failed")
         return 0
+
+
+cdef str describe(FlowControl transport, bint paused):
+    """What repr() of a socket's transport says."""
+    parts = [transport.__class__.__name__]
+    if transport.lost and transport.fd < 0:
+        parts.append("closed")
+    elif transport.closing:
+        parts.append("closing")
+    parts.append(f"fd={transport.fd}")
+    if transport.fd >= 0:
+        parts.append("read=paused" if paused else "read=polling")
+        parts.append(f"write_buffer_size={transport.buffered}")
+    return f"<{' '.join(parts)}>"

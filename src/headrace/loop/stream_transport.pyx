@@ -5,6 +5,7 @@ one is made.
 """
 
 from headrace.loop.engine cimport LoopCore
+from headrace.loop.flow_control cimport describe
 from headrace.loop.stream_writing cimport WritingSide
 
 cdef extern from "Python.h":
@@ -30,16 +31,7 @@ cdef StreamTransport make_transport(
 
 cdef class StreamTransport(WritingSide):
     def __repr__(self):
-        parts = ["StreamTransport"]
-        if self.lost and self.fd < 0:
-            parts.append("closed")
-        elif self.closing:
-            parts.append("closing")
-        parts.append(f"fd={self.fd}")
-        if self.fd >= 0:
-            parts.append("read=paused" if self.paused else "read=polling")
-            parts.append(f"write_buffer_size={self.buffered}")
-        return f"<{' '.join(parts)}>"
+        return describe(self, self.paused)
 
 
 def stream_transport(LoopCore loop, sock, protocol, waiter, extra, server):
