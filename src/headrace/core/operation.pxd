@@ -78,7 +78,6 @@ cdef class ReceiveIntoOperation(Operation):
 
 cdef class ReceiveBytesOperation(Operation):
     cdef BufferPool scratch
-    cdef size_t length
     cdef readonly bytes data
 
     cdef void take(self, const char *memory, Py_ssize_t size) noexcept
