@@ -14,11 +14,11 @@ import socket
 import sys
 import tty
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from driver import Driver
 from subjects import REAL, STOCK, Subject, simulated
+
+T = TypeVar("T")
 
 TIMEOUT_S = 20
 # A late cancellation of the simulated model takes some turns to end.
@@ -133,6 +135,11 @@ def is_busy(loop: Any) -> bool:
 def all_buffers_are_idle(loop: Any) -> bool:
     pools = (loop._model.pool, getattr(loop._model, "records", None))
     return all(pool is None or pool.idle_count == pool.count for pool in pools)
+
+
+@pytest.fixture
+def run(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T]:
+    return loop.run_until_complete
 
 
 @pytest.fixture
