@@ -22,6 +22,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+# The tests here import their own modules, however pytest is called.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from echoing import serving
+
 import headrace
 
 T = TypeVar("T")
@@ -196,32 +201,18 @@ def client_tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-class Echo(asyncio.Protocol):
-    transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
-
-
 @contextlib.asynccontextmanager
 async def undisturbed() -> AsyncIterator[None]:
     """A connection that goes on echoing, whatever happens to others inside the block."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Echo, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    try:
-        await echo_once(reader, writer, b"before")
-        yield
-        await echo_once(reader, writer, b"after")
-    finally:
-        writer.close()
-        await writer.wait_closed()
-        server.close()
-        await server.wait_closed()
+    async with serving("127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        try:
+            await echo_once(reader, writer, b"before")
+            yield
+            await echo_once(reader, writer, b"after")
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def echo_once(

@@ -1,0 +1,143 @@
+"""Connections at their edges: what is sent and seen at the end, what a transport says and takes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+# How long a test blocks its loop for what has been sent already.
+BLOCKED_S_MAX = 20
+
+
+def test_abort_sends_what_the_kernel_takes_at_once(run, loop):
+    async def main():
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        with far:
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=near)
+            transport.write(b"bye")
+            transport.abort()
+            assert await loop.sock_recv(far, 100) == b"bye"
+            assert await loop.sock_recv(far, 100) == b""
+
+    run(main())
+
+
+def test_addresses_are_known_in_and_after_connection_lost(run, loop):
+    class Asking(asyncio.Protocol):
+        def __init__(self):
+            self.answers = []
+            self.lost = loop.create_future()
+
+        def ask(self):
+            get = self.transport.get_extra_info
+            self.answers.append((get("sockname"), get("peername")))
+
+        def connection_made(self, transport):
+            self.transport = transport
+            self.ask()
+
+        def connection_lost(self, error):
+            self.ask()
+            self.lost.set_result(None)
+
+    async def main():
+        accepted = loop.create_future()
+
+        def factory():
+            accepted.set_result(Asking())
+            return accepted.result()
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        transport, near = await loop.create_connection(Asking, *server.sockets[0].getsockname())
+        far = await accepted
+        transport.close()
+        for asking in (near, far):
+            await asking.lost
+            await asyncio.sleep(0)
+            asking.ask()
+            assert None not in asking.answers[0]
+            assert asking.answers == [asking.answers[0]] * 3
+        assert near.answers[0] == far.answers[0][::-1]
+        server.close()
+
+    run(main())
+
+
+def test_socket_of_a_connection_is_the_same_each_time(run, loop):
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        with far:
+            sock = transport.get_extra_info("socket")
+            assert transport.get_extra_info("socket") is sock
+            transport.close()
+            await asyncio.sleep(0)
+            assert transport.get_extra_info("socket") is sock
+
+    run(main())
+
+
+@pytest.mark.parametrize("ending", ["close", "abort"])
+def test_peer_sees_the_end_of_a_connection_before_what_was_scheduled_after_it(run, loop, ending):
+    """anyio's aclose() is abort() and one turn; who then blocks must not wait in vain."""
+
+    class Receiving(asyncio.Protocol):
+        def __init__(self):
+            self.received = loop.create_future()
+
+        def data_received(self, data):
+            self.received.set_result(data)
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, protocol = await loop.create_connection(Receiving, sock=near)
+        with far:
+            far.send(b"so that a receive is in flight")
+            await protocol.received
+            await asyncio.sleep(0)
+            getattr(transport, ending)()
+            await asyncio.sleep(0)
+            far.settimeout(BLOCKED_S_MAX)
+            assert far.recv(1) == b""
+
+    run(main())
+
+
+def test_write_buffer_is_empty_one_turn_after_a_write_that_the_kernel_takes(run, loop):
+    """aiohttp reports the progress of an upload by it."""
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        with far:
+            for size in (1, 4096):
+                transport.write(bytes(size))
+                await asyncio.sleep(0)
+                assert transport.get_write_buffer_size() == 0
+            transport.close()
+
+    run(main())
+
+
+def test_method_of_a_connection_can_be_replaced(run, loop):
+    """Programs wrap write(), to count or to fail; aiohttp's tests are some of them."""
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        written = []
+        with far:
+            transport.write = written.append
+            transport.write(b"for the list")
+            del transport.write
+            transport.write(b"for the peer")
+            transport.note = transport  # a cycle, for the collector
+            await asyncio.sleep(0)
+            assert far.recv(100) == b"for the peer"
+            transport.close()
+        assert written == [b"for the list"]
+
+    run(main())
