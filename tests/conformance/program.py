@@ -1,4 +1,4 @@
-"""What the asyncio programs of this suite share: a protocol that writes down what it is told."""
+"""What the asyncio programs of this suite share: protocols that write down what they are told."""
 
 import asyncio
 import os
@@ -13,24 +13,19 @@ class Recorder(asyncio.Protocol):
         self.events = []
         self.data = b""
         self.transport = None
-        self.keep_open = False
-        loop = asyncio.get_running_loop()
-        self.made = loop.create_future()
-        self.ended = loop.create_future()
-        self.lost = loop.create_future()
-        self.paused_reading = False
+        self.lost = asyncio.get_running_loop().create_future()
+        self.is_paused = False
         self.wanted = None
 
     def connection_made(self, transport):
         assert self.events == []
         self.events.append("made")
         self.transport = transport
-        self.made.set_result(None)
 
     def data_received(self, data):
         assert type(data) is bytes
         assert data
-        assert not self.paused_reading, "data_received() after pause_reading()"
+        assert not self.is_paused, "data_received() after pause_reading()"
         assert "eof" not in self.events
         assert "lost" not in self.events
         self.data += data
@@ -41,8 +36,6 @@ class Recorder(asyncio.Protocol):
     def eof_received(self):
         assert "eof" not in self.events
         self.events.append("eof")
-        self.ended.set_result(None)
-        return self.keep_open
 
     def pause_writing(self):
         assert self.events[-1] != "pause"
@@ -65,7 +58,19 @@ class Recorder(asyncio.Protocol):
         return self.data
 
 
-async def connect(sock, protocol=Recorder):
+class StreamRecorder(Recorder):
+    def __init__(self):
+        super().__init__()
+        self.keep_open = False
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def eof_received(self):
+        super().eof_received()
+        self.ended.set_result(None)
+        return self.keep_open
+
+
+async def connect(sock, protocol=StreamRecorder):
     _, made = await asyncio.get_running_loop().create_connection(protocol, sock=sock)
     return made
 

@@ -5,7 +5,7 @@ import socket
 import struct
 
 import pytest
-from program import LARGE, Recorder, close, connect, ends, receive_all, turns
+from program import LARGE, StreamRecorder, close, connect, ends, receive_all, turns
 
 # Beginning and ending.
 
@@ -105,7 +105,7 @@ def test_close_and_abort_lose_the_connection_once(run, sockets):
 def test_transport_aborted_before_it_began_is_made_and_lost(run, sockets):
     async def main():
         loop = asyncio.get_running_loop()
-        protocol = Recorder()
+        protocol = StreamRecorder()
         transport = loop._make_socket_transport(sockets.tcp_pair()[0], protocol)
         transport.abort()
         await protocol.lost
@@ -115,7 +115,7 @@ def test_transport_aborted_before_it_began_is_made_and_lost(run, sockets):
 
 
 def test_close_in_connection_made(run, sockets):
-    class Closer(Recorder):
+    class Closer(StreamRecorder):
         def connection_made(self, transport):
             super().connection_made(transport)
             transport.write(b"bye")
@@ -131,7 +131,7 @@ def test_close_in_connection_made(run, sockets):
 
 
 def test_close_in_data_received_delivers_no_more(run, sockets):
-    class Closer(Recorder):
+    class Closer(StreamRecorder):
         def data_received(self, data):
             assert not self.transport.is_closing()
             super().data_received(data)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 import pytest
-from program import LARGE, Recorder, close, connect, ends, receive_all, turns
+from program import LARGE, StreamRecorder, close, connect, ends, receive_all, turns
 
 # Flow control.
 
@@ -13,12 +13,12 @@ def test_no_data_comes_while_reading_is_paused(run, sockets):
     async def main():
         left, right = await ends(sockets)
         left.transport.pause_reading()
-        left.paused_reading = True
+        left.is_paused = True
         assert not left.transport.is_reading()
         right.transport.write(b"held")
         await turns()
         assert left.data == b""
-        left.paused_reading = False
+        left.is_paused = False
         left.transport.resume_reading()
         assert left.transport.is_reading()
         await left.received(4)
@@ -28,15 +28,15 @@ def test_no_data_comes_while_reading_is_paused(run, sockets):
 
 
 def test_pause_in_data_received_holds_the_rest(run, sockets):
-    class Pauser(Recorder):
+    class Pauser(StreamRecorder):
         def data_received(self, data):
             super().data_received(data)
             self.transport.pause_reading()
-            self.paused_reading = True
+            self.is_paused = True
             asyncio.get_running_loop().call_soon(self.go_on)
 
         def go_on(self):
-            self.paused_reading = False
+            self.is_paused = False
             self.transport.resume_reading()
 
     async def main():
@@ -59,9 +59,9 @@ def test_pause_and_resume_at_once_lose_nothing(run, sockets):
             left.transport.pause_reading()
             left.transport.pause_reading()
             if number % 3 == 0:
-                left.paused_reading = True
+                left.is_paused = True
                 await asyncio.sleep(0)
-                left.paused_reading = False
+                left.is_paused = False
             left.transport.resume_reading()
             left.transport.resume_reading()
         assert await left.received(300) == b"0123456789" * 30
@@ -74,13 +74,13 @@ def test_end_of_stream_waits_while_reading_is_paused(run, sockets):
     async def main():
         left, right = await ends(sockets)
         left.transport.pause_reading()
-        left.paused_reading = True
+        left.is_paused = True
         right.transport.write(b"then the end")
         right.transport.close()
         await right.lost
         await turns()
         assert left.events == ["made"]
-        left.paused_reading = False
+        left.is_paused = False
         left.transport.resume_reading()
         await left.lost
         assert left.data == b"then the end"
@@ -154,11 +154,11 @@ def test_limits_that_make_no_sense_are_refused(run, sockets):
     "callback", ["connection_made", "data_received", "eof_received", "connection_lost"]
 )
 def test_callback_that_raises_is_reported_and_its_connection_ends(run, sockets, errors, callback):
-    class Raiser(Recorder):
+    class Raiser(StreamRecorder):
         pass
 
     def fail(self, *arguments):
-        getattr(Recorder, callback)(self, *arguments)
+        getattr(StreamRecorder, callback)(self, *arguments)
         raise LookupError(callback)
 
     setattr(Raiser, callback, fail)
@@ -184,11 +184,11 @@ def test_callback_that_raises_is_reported_and_its_connection_ends(run, sockets, 
 
 @pytest.mark.parametrize("callback", ["pause_writing", "resume_writing"])
 def test_flow_control_callback_that_raises_is_reported(run, sockets, errors, callback):
-    class Raiser(Recorder):
+    class Raiser(StreamRecorder):
         pass
 
     def fail(self):
-        getattr(Recorder, callback)(self)
+        getattr(StreamRecorder, callback)(self)
         raise LookupError(callback)
 
     setattr(Raiser, callback, fail)
@@ -273,10 +273,10 @@ def test_buffered_protocol_paused_in_the_middle_goes_on_where_it_was(run, socket
 
 
 def test_protocol_can_be_changed_in_data_received(run, sockets):
-    class Second(Recorder):
+    class Second(StreamRecorder):
         pass
 
-    class First(Recorder):
+    class First(StreamRecorder):
         def data_received(self, data):
             super().data_received(data)
             second.transport = self.transport

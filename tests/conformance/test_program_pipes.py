@@ -4,77 +4,46 @@ import asyncio
 import errno
 import os
 
-import pytest
-
-LARGE = os.urandom(2_000_000)
+from program import LARGE, Recorder, turns
 
 
-class Recorder(asyncio.Protocol):
-    """Writes down every callback, and checks that they come in asyncio's order."""
-
+class PipeRecorder(Recorder):
     def __init__(self):
-        self.events = []
-        self.data = b""
-        loop = asyncio.get_running_loop()
-        self.resumed = loop.create_future()
-        self.lost = loop.create_future()
-        self.is_paused = False
-        self.wanted = None
-
-    def connection_made(self, transport):
-        assert self.events == []
-        self.events.append("made")
-        self.transport = transport
+        super().__init__()
+        self.resumed = asyncio.get_running_loop().create_future()
 
     def data_received(self, data):
-        assert type(data) is bytes
-        assert data
-        assert not self.is_paused, "data_received() after pause_reading()"
         assert not self.transport.is_closing()
-        self.data += data
-        if self.wanted is not None and len(self.data) >= self.wanted[0]:
-            self.wanted[1].set_result(None)
-            self.wanted = None
+        super().data_received(data)
 
     def eof_received(self):
         assert self.transport.is_closing()
-        self.events.append("eof")
+        super().eof_received()
         return True  # means nothing on a pipe
 
-    def pause_writing(self):
-        self.events.append("pause")
-
     def resume_writing(self):
-        self.events.append("resume")
+        super().resume_writing()
         self.resumed.set_result(None)
 
     def connection_lost(self, error):
-        assert "lost" not in self.events, "connection_lost() twice"
         assert self.transport.is_closing()
-        self.events.append("lost")
-        self.error = error
-        self.lost.set_result(None)
-
-    async def received(self, count):
-        if len(self.data) < count:
-            self.wanted = (count, asyncio.get_running_loop().create_future())
-            await self.wanted[1]
-        return self.data
+        super().connection_lost(error)
 
 
-@pytest.fixture
-def run(loop):
-    return loop.run_until_complete
-
-
-async def reads(end, protocol=Recorder):
+async def reads(end, protocol=PipeRecorder):
     _, made = await asyncio.get_running_loop().connect_read_pipe(protocol, end)
     return made
 
 
-async def writes(end, protocol=Recorder):
+async def writes(end, protocol=PipeRecorder):
     _, made = await asyncio.get_running_loop().connect_write_pipe(protocol, end)
     return made
+
+
+async def ends(pipes, protocol=PipeRecorder):
+    """What reads from a pipe, and what writes to it."""
+    reader, writer = pipes.pipe()
+    return await reads(reader, protocol), await writes(writer)
 
 
 def test_large_data_arrive_whole_and_the_end_after_them(run, pipes):
@@ -98,9 +67,9 @@ def test_large_data_arrive_whole_and_the_end_after_them(run, pipes):
 
 def test_large_data_cross_a_terminal_both_ways(run, pipes):
     async def main():
-        ends = pipes.terminal()
-        copies = [pipes.keep(os.dup(end.fileno()), "wb") for end in ends]
-        receivers = [await reads(end) for end in ends]
+        sides = pipes.terminal()
+        copies = [pipes.keep(os.dup(end.fileno()), "wb") for end in sides]
+        receivers = [await reads(end) for end in sides]
         senders = [await writes(copy) for copy in copies]
         for sender in senders:
             sender.transport.write(LARGE[:200_000])
@@ -115,8 +84,7 @@ def test_large_data_cross_a_terminal_both_ways(run, pipes):
 
 def test_many_small_writes_arrive_in_order(run, pipes):
     async def main():
-        reader, writer = pipes.pipe()
-        received, sent = await reads(reader), await writes(writer)
+        received, sent = await ends(pipes)
         for number in range(1000):
             sent.transport.write(b"%d " % number)
             if number % 100 == 0:
@@ -132,16 +100,14 @@ def test_many_small_writes_arrive_in_order(run, pipes):
 
 def test_paused_reading_gets_nothing_and_misses_nothing(run, pipes):
     async def main():
-        reader, writer = pipes.pipe()
-        received, sent = await reads(reader), await writes(writer)
+        received, sent = await ends(pipes)
         for _ in range(5):
             received.transport.pause_reading()
             received.is_paused = True
             assert not received.transport.is_reading()
             before = len(received.data)
             sent.transport.write(b"x" * 10)
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await turns(5)
             assert len(received.data) == before
             received.is_paused = False
             received.transport.resume_reading()
@@ -156,22 +122,20 @@ def test_paused_reading_gets_nothing_and_misses_nothing(run, pipes):
 
 
 def test_reading_paused_by_its_own_callback_stops_at_once(run, pipes):
-    class Pausing(Recorder):
+    class Pausing(PipeRecorder):
         def data_received(self, data):
             super().data_received(data)
             self.transport.pause_reading()
             self.is_paused = True
 
     async def main():
-        reader, writer = pipes.pipe()
-        received, sent = await reads(reader, Pausing), await writes(writer)
+        received, sent = await ends(pipes, Pausing)
         sent.transport.write(b"one")
         await received.received(3)
         sent.transport.write(b"two")
         sent.transport.close()
         await sent.lost
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns(10)
         assert received.data == b"one"
         received.is_paused = False
         received.transport.resume_reading()
@@ -292,8 +256,7 @@ def test_abort_drops_what_was_written(run, pipes):
 
 def test_closed_read_end_is_noticed_by_the_writer(run, pipes):
     async def main():
-        reader, writer = pipes.pipe()
-        received, sent = await reads(reader), await writes(writer)
+        received, sent = await ends(pipes)
         received.transport.close()
         assert received.transport.is_closing()
         await received.lost
@@ -344,13 +307,13 @@ def test_write_end_of_a_socket_notices_that_its_peer_has_gone(run, sockets):
 
 def test_streams_over_pipes(run, pipes, loop):
     async def main():
-        ends = pipes.pipe()
+        files = pipes.pipe()
         reader = asyncio.StreamReader()
         transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), ends[0]
+            lambda: asyncio.StreamReaderProtocol(reader), files[0]
         )
         flow_transport, flow = await loop.connect_write_pipe(
-            lambda: asyncio.streams.FlowControlMixin(loop), ends[1]
+            lambda: asyncio.streams.FlowControlMixin(loop), files[1]
         )
         writer = asyncio.StreamWriter(flow_transport, flow, None, loop)
 
