@@ -1,8 +1,9 @@
-"""What all tests share: an interrupt that arrives, and children that do not outlive their test."""
+"""What all tests share: models, an interrupt that arrives, children that end with their test."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,7 +11,38 @@ from typing import Any
 
 import pytest
 
+import headrace
+
 type_of_started = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[Any]]]
+
+
+def pytest_collection_finish() -> None:
+    # What pytest itself has loaded is no garbage of a test's; looking through it takes 20 ms.
+    gc.collect()
+    gc.freeze()
+
+
+def model_parameters() -> list[Any]:
+    return [
+        pytest.param(
+            info.name, marks=() if info.available else pytest.mark.skip(reason=info.reason)
+        )
+        for info in headrace.models()
+    ]
+
+
+@pytest.fixture(params=model_parameters())
+def model(request: pytest.FixtureRequest) -> str:
+    """Each model; those that cannot be had here are skipped."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["asyncio", *model_parameters()])
+def loop_name(request: pytest.FixtureRequest) -> str:
+    """Each model, and stock asyncio as the oracle."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,12 +37,6 @@ TURNS_TO_SETTLE = 100
 PAUSES_TO_SETTLE = 1000
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    # What pytest itself has made is no garbage of a test's; looking through it takes 20 ms.
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/conformance/" in str(item.path):

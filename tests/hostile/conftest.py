@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-import headrace
 
 # The tests here import their own modules, however pytest is called.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,30 +16,6 @@ from player import Surroundings
 from proxy import Proxy
 
 CERTIFICATE = Path(__file__).parent.parent / "conformance" / "localhost.pem"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _small_collections() -> Iterator[None]:
-    """The collections between sequences need not look at what pytest has loaded."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def model_parameters() -> list[Any]:
-    return [
-        pytest.param(
-            info.name, marks=() if info.available else pytest.mark.skip(reason=info.reason)
-        )
-        for info in headrace.models()
-    ]
-
-
-@pytest.fixture(params=model_parameters())
-def model(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 @pytest.fixture(scope="session")

@@ -10,29 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import headrace
-
 REPOSITORY = Path(__file__).parents[2]
 WAIT_S_MAX = 30.0
-
-
-def model_parameters() -> list[Any]:
-    return [
-        pytest.param(
-            info.name, marks=() if info.available else pytest.mark.skip(reason=info.reason)
-        )
-        for info in headrace.models()
-    ]
-
-
-@pytest.fixture(params=model_parameters())
-def model(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 @pytest.fixture

@@ -37,41 +37,10 @@ WAIT_S_MAX = 20.0
 QUIET_WAIT_S_MAX = 5.0
 PROGRAMS = Path(__file__).parent / "programs"
 DENY_IO_URING = Path(__file__).parents[1] / "deny_io_uring.py"
-ORACLE = "asyncio"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _small_collections() -> Iterator[None]:
-    """The collections between tests need not look at what pytest has loaded."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def model_parameters() -> list[Any]:
-    return [
-        pytest.param(
-            info.name, marks=() if info.available else pytest.mark.skip(reason=info.reason)
-        )
-        for info in headrace.models()
-    ]
-
-
-@pytest.fixture(params=model_parameters())
-def model(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(params=[ORACLE, *model_parameters()])
-def loop_name(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    return asyncio.new_event_loop() if name == ORACLE else headrace.new_event_loop(name)
+    return asyncio.new_event_loop() if name == "asyncio" else headrace.new_event_loop(name)
 
 
 @pytest.fixture
