@@ -59,8 +59,12 @@ async def close(*endpoints: tuple[Any, Recorder]) -> None:
         assert protocol.told[-1] == "lost"
 
 
-async def endpoint(**arguments: Any) -> tuple[Any, Recorder]:
-    return await asyncio.get_running_loop().create_datagram_endpoint(Recorder, **arguments)
+async def endpoint(protocol: type[Recorder] = Recorder, **arguments: Any) -> tuple[Any, Any]:
+    return await asyncio.get_running_loop().create_datagram_endpoint(protocol, **arguments)
+
+
+def name_of(made: tuple[Any, Recorder]) -> Any:
+    return made[0].get_extra_info("sockname")
 
 
 async def turns(count: int = 20) -> None:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from endpoints import IPV4, UDP_BYTES_MAX, Recorder, close, endpoint
+from endpoints import IPV4, UDP_BYTES_MAX, Recorder, close, endpoint, name_of
 
 # Errors.
 
@@ -51,7 +51,7 @@ def test_refused_datagrams_are_told_and_the_endpoint_goes_on(run):
 def test_datagram_that_is_too_large_is_told_at_once_and_the_next_one_is_sent(run):
     async def main():
         one = await endpoint(local_addr=IPV4)
-        address = one[0].get_extra_info("sockname")
+        address = name_of(one)
         one[0].sendto(bytes(UDP_BYTES_MAX + 1), address)
         assert [error.errno for error in one[1].errors] == [errno.EMSGSIZE]
         one[0].sendto(b"small", address)
@@ -68,10 +68,9 @@ def test_error_in_error_received_is_raised_by_sendto(run):
             raise LookupError("mine")
 
     async def main():
-        loop = asyncio.get_running_loop()
-        one = await loop.create_datagram_endpoint(Raises, local_addr=IPV4)
+        one = await endpoint(Raises, local_addr=IPV4)
         with pytest.raises(LookupError, match="mine"):
-            one[0].sendto(bytes(UDP_BYTES_MAX + 1), one[0].get_extra_info("sockname"))
+            one[0].sendto(bytes(UDP_BYTES_MAX + 1), name_of(one))
         await close(one)
 
     run(main())
@@ -85,9 +84,8 @@ def test_error_in_datagram_received_is_reported_and_the_next_one_is_delivered(ru
                 raise LookupError("mine")
 
     async def main():
-        loop = asyncio.get_running_loop()
-        one = await loop.create_datagram_endpoint(Raises, local_addr=IPV4)
-        address = one[0].get_extra_info("sockname")
+        one = await endpoint(Raises, local_addr=IPV4)
+        address = name_of(one)
         for data in (b"good", b"bad", b"next"):
             one[0].sendto(data, address)
         await one[1].wait(lambda: len(one[1].received) == 3)
@@ -107,7 +105,7 @@ def test_program_end_in_datagram_received_keeps_the_datagrams_behind_it(loop, ru
                 raise SystemExit(3)
 
     async def main():
-        return await loop.create_datagram_endpoint(Ends, local_addr=IPV4)
+        return await endpoint(Ends, local_addr=IPV4)
 
     transport, protocol = run(main())
     address = transport.get_extra_info("sockname")
@@ -133,11 +131,10 @@ def test_endpoint_closed_in_datagram_received_hears_no_more(run):
             self.transport.close()
 
     async def main():
-        loop = asyncio.get_running_loop()
-        one = await loop.create_datagram_endpoint(Closes, local_addr=IPV4)
+        one = await endpoint(Closes, local_addr=IPV4)
         one[1].transport = one[0]
         for _ in range(10):
-            one[0].sendto(b"data", one[0].get_extra_info("sockname"))
+            one[0].sendto(b"data", name_of(one))
         assert await one[1].lost is None
         assert one[1].data == [b"data"]
 
@@ -152,8 +149,7 @@ def test_endpoint_ended_in_connection_made_ends(run, how):
             getattr(transport, how)()
 
     async def main():
-        loop = asyncio.get_running_loop()
-        one = await loop.create_datagram_endpoint(Ends, local_addr=IPV4)
+        one = await endpoint(Ends, local_addr=IPV4)
         assert await one[1].lost is None
         assert one[1].told == ["made", "lost"]
         one[0].close()
@@ -166,7 +162,7 @@ def test_endpoint_ended_in_connection_made_ends(run, how):
 def test_sendto_after_the_end_is_ignored_and_logged_when_repeated(run, caplog):
     async def main():
         server = await endpoint(local_addr=IPV4)
-        one = await endpoint(remote_addr=server[0].get_extra_info("sockname"))
+        one = await endpoint(remote_addr=name_of(server))
         await close(one)
         with caplog.at_level(logging.WARNING, "asyncio"):
             for _ in range(10):
@@ -211,11 +207,10 @@ def test_callbacks_run_in_the_context_of_the_endpoints_maker(run):
             super().datagram_received(data, addr)
 
     async def main():
-        loop = asyncio.get_running_loop()
         variable.set("maker")
-        one = await loop.create_datagram_endpoint(Sees, local_addr=IPV4)
+        one = await endpoint(Sees, local_addr=IPV4)
         variable.set("later")
-        one[0].sendto(b"data", one[0].get_extra_info("sockname"))
+        one[0].sendto(b"data", name_of(one))
         await one[1].wait(lambda: one[1].received)
         await close(one)
         assert seen == ["maker", "maker"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoints import IPV4, Recorder, close, endpoint, turns
+from endpoints import IPV4, Recorder, close, endpoint, name_of, turns
 
 # Writing.
 
@@ -165,7 +165,7 @@ def test_peer_that_goes_while_datagrams_wait_is_an_error_for_each_of_them(
 def test_paused_endpoint_delivers_nothing_until_it_is_resumed(run):
     async def main():
         one = await endpoint(local_addr=IPV4)
-        address = one[0].get_extra_info("sockname")
+        address = name_of(one)
         assert one[0].is_reading()
         one[0].pause_reading()
         assert not one[0].is_reading()
@@ -192,12 +192,11 @@ def test_pause_in_datagram_received_holds_the_rest(run):
             asyncio.get_running_loop().call_soon(self.transport.resume_reading)
 
     async def main():
-        loop = asyncio.get_running_loop()
-        one = await loop.create_datagram_endpoint(Pauses, local_addr=IPV4)
+        one = await endpoint(Pauses, local_addr=IPV4)
         one[1].transport = one[0]
         sent = [b"%d" % number for number in range(40)]
         for data in sent:
-            one[0].sendto(data, one[0].get_extra_info("sockname"))
+            one[0].sendto(data, name_of(one))
         await one[1].wait(lambda: len(one[1].received) == 40)
         assert one[1].data == sent
         await turns(3)

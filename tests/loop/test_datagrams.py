@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoints import IPV4, UDP_BYTES_MAX, close, endpoint
+from endpoints import IPV4, UDP_BYTES_MAX, close, endpoint, name_of
 
 SENDS_EMPTY = sys.version_info >= (3, 13)
 
@@ -60,15 +60,15 @@ def test_datagrams_come_with_the_address_of_their_sender(run, names):
     async def main():
         one = await endpoint(**names())
         two = await endpoint(**names())
-        one[0].sendto(b"there", two[0].get_extra_info("sockname"))
+        one[0].sendto(b"there", name_of(two))
         await two[1].wait(lambda: two[1].received)
         [(data, address)] = two[1].received
         assert data == b"there"
-        assert address == one[0].get_extra_info("sockname")
-        assert type(address) is type(two[0].get_extra_info("sockname"))
+        assert address == name_of(one)
+        assert type(address) is type(name_of(two))
         two[0].sendto(b"and back", address)
         await one[1].wait(lambda: one[1].received)
-        assert one[1].received == [(b"and back", two[0].get_extra_info("sockname"))]
+        assert one[1].received == [(b"and back", name_of(two))]
         await close(one, two)
 
     run(main())
@@ -77,7 +77,7 @@ def test_datagrams_come_with_the_address_of_their_sender(run, names):
 def test_connected_endpoint_sends_to_its_peer_alone(run, names):
     async def main():
         server = await endpoint(**names())
-        address = server[0].get_extra_info("sockname")
+        address = name_of(server)
         remote = address[:2] if isinstance(address, tuple) else os.fsdecode(address)
         client = await endpoint(remote_addr=remote, **names())
         assert client[0].get_extra_info("peername") == address
@@ -108,7 +108,7 @@ def test_sender_without_a_name_has_the_address_that_the_socket_module_gives(run,
 def test_sendto_looks_up_names_and_says_when_there_are_none(run):
     async def main():
         one = await endpoint(local_addr=IPV4)
-        port = one[0].get_extra_info("sockname")[1]
+        port = name_of(one)[1]
         one[0].sendto(b"by name", ("localhost", port))
         await one[1].wait(lambda: one[1].received)
         assert one[1].data == [b"by name"]
@@ -125,7 +125,7 @@ def test_ipv6_address_keeps_its_scope(run):
 
     async def main():
         one = await endpoint(local_addr=("::1", 0))
-        name = one[0].get_extra_info("sockname")
+        name = name_of(one)
         assert len(name) == 4
         one[0].sendto(b"four parts", name)
         one[0].sendto(b"two parts", name[:2])
@@ -169,7 +169,7 @@ def test_family_that_only_the_socket_module_knows_is_served_by_it(run):
 def test_broadcast_reaches_an_endpoint(run):
     async def main():
         listening = await endpoint(local_addr=("0.0.0.0", 0))
-        port = listening[0].get_extra_info("sockname")[1]
+        port = name_of(listening)[1]
         forbidden = await endpoint(local_addr=("0.0.0.0", 0))
         forbidden[0].sendto(b"no", ("127.255.255.255", port))
         assert [error.errno for error in forbidden[1].errors] == [errno.EACCES]
@@ -186,9 +186,9 @@ def test_broadcast_reaches_an_endpoint(run):
 def test_two_endpoints_share_a_port_that_may_be_reused(run):
     async def main():
         one = await endpoint(local_addr=IPV4, reuse_port=True)
-        two = await endpoint(local_addr=one[0].get_extra_info("sockname"), reuse_port=True)
+        two = await endpoint(local_addr=name_of(one), reuse_port=True)
         with pytest.raises(OSError, match="Address already in use"):
-            await endpoint(local_addr=one[0].get_extra_info("sockname"))
+            await endpoint(local_addr=name_of(one))
         await close(one, two)
 
     run(main())
@@ -202,7 +202,7 @@ def test_datagram_arrives_whole(run, size):
     async def main():
         one, two = await endpoint(local_addr=IPV4), await endpoint(local_addr=IPV4)
         data = os.urandom(size)
-        one[0].sendto(bytearray(data), two[0].get_extra_info("sockname"))
+        one[0].sendto(bytearray(data), name_of(two))
         await two[1].wait(lambda: two[1].received)
         assert two[1].data == [data]
         await close(one, two)
@@ -227,7 +227,7 @@ def test_unix_datagram_larger_than_any_of_udp_arrives_whole(run, tmp_path):
 def test_empty_datagrams_are_received_and_sent_as_this_version_does(run):
     async def main():
         one, two = await endpoint(local_addr=IPV4), await endpoint(local_addr=IPV4)
-        address = two[0].get_extra_info("sockname")
+        address = name_of(two)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _ in range(3):
                 sock.sendto(b"", address)
@@ -244,7 +244,7 @@ def test_empty_datagrams_are_received_and_sent_as_this_version_does(run):
 def test_datagrams_stay_in_order_however_many_come_at_once(run):
     async def main():
         near = await endpoint(local_addr=IPV4)
-        address = near[0].get_extra_info("sockname")
+        address = name_of(near)
         sent = [b"%d" % number for number in range(200)]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for data in sent:
