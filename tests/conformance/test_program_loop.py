@@ -60,7 +60,9 @@ def test_cancelled_callbacks_do_not_run(loop, run):
         for handle in handles:
             handle.cancel()
             assert handle.cancelled()
-        await asyncio.sleep(0.005)
+        done = loop.create_future()
+        loop.call_later(0.001, done.set_result, None)  # behind them all
+        await done
 
     run(main())
 
@@ -75,8 +77,9 @@ def test_callbacks_run_in_their_context(loop, run):
         context.run(variable.set, "inner")
         loop.call_soon(lambda: seen.append(variable.get()))
         loop.call_soon(lambda: seen.append(variable.get()), context=context)
-        loop.call_later(0, lambda: seen.append(variable.get()))
-        await asyncio.sleep(0.001)
+        done = loop.create_future()
+        loop.call_later(0, lambda: done.set_result(variable.get()))
+        seen.append(await done)
 
     run(main())
     assert seen == ["outer", "inner", "outer"]

@@ -81,7 +81,7 @@ class Faulty(asyncio.Protocol):
             asyncio.get_running_loop().call_exception_handler({"message": "a complaint"})
         if self.fault == "leaves a task":
             loop = asyncio.get_running_loop()
-            self.task = loop.create_task(asyncio.sleep(0.1))
+            self.task = loop.create_task(asyncio.Event().wait())
 
 
 FAULTS = (
