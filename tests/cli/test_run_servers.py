@@ -21,6 +21,7 @@ REQUESTS = 100_000
 ROUND_S = 5
 CONNECTIONS = 64
 DEADLINE_S = 30
+LOOK_AGAIN_S = 0.05
 
 AIOHTTP = """\
 import asyncio, sys
@@ -67,9 +68,11 @@ def serving(command, port) -> Iterator[subprocess.Popen]:
     ) as process:
         try:
             deadline = time.monotonic() + DEADLINE_S
+            # uvicorn's workers listen after the last line that tells of them: asking shows it.
             while which_loop(port) is None:
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < deadline, f"{command} does not answer"
+                time.sleep(LOOK_AGAIN_S)
             yield process
         finally:
             process.send_signal(signal.SIGINT)
@@ -86,7 +89,6 @@ def which_loop(port):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/loop", timeout=5) as answer:
             return json.loads(answer.read())
     except OSError:
-        time.sleep(0.05)
         return None
 
 
