@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -71,7 +72,13 @@ def classes() -> list[str]:
 
 
 def run_class(subject: str, name: str) -> Run:
-    """Run class *name* (MODULE.CLASS) on *subject*, in a process of its own, bounded."""
+    """Run MODULE.CLASS on *subject*, in a process and a folder of its own, bounded."""
+    # The tests write temporary files where they stand, which a killed one leaves behind.
+    with tempfile.TemporaryDirectory() as folder:
+        return _run_in(folder, subject, name)
+
+
+def _run_in(folder: str, subject: str, name: str) -> Run:
     process = subprocess.Popen(
         [*command_of(subject), *name.split(".")],
         env=environment_of(subject),
@@ -79,7 +86,7 @@ def run_class(subject: str, name: str) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=FOLDER,
+        cwd=folder,
     )
     try:
         output, errors = process.communicate(timeout=CLASS_S_MAX)
