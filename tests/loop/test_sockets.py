@@ -180,6 +180,25 @@ def test_sock_recv_of_less_than_no_bytes_is_a_value_error(run, loop):
     run(main())
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_sock_recv_of_a_long_message_loses_nothing_of_it(run, loop, kind):
+    message = os.urandom(300_000)
+
+    async def main():
+        near, far = socket.socketpair(socket.AF_UNIX, kind)
+        with near, far:
+            near.setblocking(False)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
+            receiving = loop.create_task(loop.sock_recv(near, 1 << 20))
+            await asyncio.sleep(0)
+            far.send(message)
+            far.send(b"next")
+            assert await receiving == message
+            assert await loop.sock_recv(near, 1 << 20) == b"next"
+
+    run(main())
+
+
 def test_sock_recv_into_what_cannot_be_written_is_a_type_error(run, loop):
     async def main():
         near, far = tcp_pair()

@@ -110,9 +110,17 @@ cdef class SocketMethods(Watchers):
             raise ValueError("negative buffersize in recv")
         if length_max == 0:
             return b""  # recv(2) of nothing would wait for something
+        if <size_t>length_max > SCRATCH_BYTES and sock.type != socket.SOCK_STREAM:
+            return await self._recv_message(sock, length_max)
         operation = ReceiveBytesOperation(sock.fileno(), self.scratch, length_max)
         await self._perform(sock, operation)
         return operation.data
+
+    async def _recv_message(self, sock, length_max):
+        """sock_recv() of up to so many bytes at once: what does not fit of a message is lost."""
+        message = bytearray(length_max)
+        length = await self.sock_recv_into(sock, message)
+        return bytes(memoryview(message)[:length])
 
     async def sock_recv_into(self, sock, buf):
         self.check_socket(sock)
