@@ -155,6 +155,21 @@ def test_unix_server_without_path_and_socket_says_so(run, loop):
     run(main())
 
 
+def test_unix_server_on_a_socket_whose_file_is_gone_serves(run, loop, tmp_path):
+    path = tmp_path / "socket"
+
+    async def main():
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        path.unlink()
+        server = await loop.create_unix_server(Echo, sock=sock)
+        assert server.is_serving()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+
+
 def test_unix_server_on_a_path_that_is_no_socket_says_so(run, loop, tmp_path):
     path = tmp_path / "file"
     path.write_text("precious")

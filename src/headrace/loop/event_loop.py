@@ -7,6 +7,7 @@ classes beside this file.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -420,7 +421,9 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         """Remember which file is *sock*'s, to remove it, and no other, with the server."""
         path = sock.getsockname()
         if path and path[0] not in (0, "\x00"):
-            self._unix_inodes[sock.fileno()] = (path, _stat(path).st_ino)
+            # A socket whose file is gone serves those who are connected or have its descriptor.
+            with contextlib.suppress(FileNotFoundError):
+                self._unix_inodes[sock.fileno()] = (path, _stat(path).st_ino)
 
     def _remove_unix_path(self, fd: int) -> None:
         path, inode = self._unix_inodes.pop(fd, (None, None))
