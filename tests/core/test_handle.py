@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 
 import pytest
 
@@ -50,6 +51,13 @@ def test_handle_in_debug_mode_shows_where_it_was_made(any_loop):
     assert "test_handle.py" in repr(handle).split("created at ")[1]
     handle.cancel()
     assert "callback" in repr(handle)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_handle_shows_its_arguments_where_asyncios_does(any_loop, debug):
+    any_loop.set_debug(debug)
+    expected = "callback()" if sys.version_info >= (3, 13) and not debug else "callback('secret')"
+    assert repr(any_loop.call_soon(callback, "secret")).startswith(f"<Handle {expected} ")
 
 
 def test_cancelled_handle_does_not_run(any_loop):

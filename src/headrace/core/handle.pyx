@@ -20,6 +20,10 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
 
 
+# Since Python 3.13 asyncio shows a callback's arguments in debug mode only: they may be secret.
+cdef bint KNOWS_DEBUG = "debug" in (format_helpers._format_callback_source.__kwdefaults__ or ())
+
+
 cdef int raise_pending() except -1:
     """Let the error that a C call has set come up as an exception."""
     return -1
@@ -90,7 +94,7 @@ cdef class Handle(Timer):
         if isinstance(self, asyncio.TimerHandle):
             parts.append(f"when={self._when}")
         if self.callback is not None:
-            parts.append(format_helpers._format_callback_source(self.callback, self.arguments))
+            parts.append(callback_source(self))
         if self._source_traceback:
             frame = self._source_traceback[-1]
             parts.append(f"created at {frame[0]}:{frame[1]}")
@@ -132,9 +136,8 @@ cdef class Handle(Timer):
         """Called while the exception is being handled."""
         import sys
 
-        source = format_helpers._format_callback_source(self.callback, self.arguments)
         report = {
-            "message": f"Exception in callback {source}",
+            "message": f"Exception in callback {callback_source(self)}",
             "exception": sys.exc_info()[1],
             "handle": self,
         }
@@ -142,6 +145,12 @@ cdef class Handle(Timer):
             report["source_traceback"] = self._source_traceback
         self.loop.call_exception_handler(report)
         return 0
+
+
+cdef object callback_source(Handle handle):
+    """The callback in asyncio's words: its name, its arguments, where it stands."""
+    options = {"debug": handle.loop.get_debug()} if KNOWS_DEBUG else {}
+    return format_helpers._format_callback_source(handle.callback, handle.arguments, **options)
 
 
 cdef class TimerHandle(Handle):
