@@ -176,6 +176,62 @@ def test_slow_callback_is_logged_in_debug_mode(loop, caplog):
     assert any("slow()" in message and "took" in message for message in caplog.messages)
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_slow_protocol_is_named_in_debug_mode(headrace_run, headrace_loop, caplog, kind):
+    async def main():
+        near, far = socket.socketpair(socket.AF_UNIX, kind)
+        protocol = Slow(headrace_loop.create_future())
+        if kind == socket.SOCK_STREAM:
+            transport, _ = await headrace_loop.create_connection(lambda: protocol, sock=near)
+        else:
+            transport, _ = await headrace_loop.create_datagram_endpoint(lambda: protocol, sock=near)
+        with far:
+            far.send(b"x")
+            await protocol.received
+        transport.close()
+
+    headrace_loop.set_debug(True)
+    headrace_loop.slow_callback_duration = 0.0
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        headrace_run(main())
+    headrace_loop.set_debug(False)
+    assert any("protocol=<a slow one>" in message for message in caplog.messages)
+
+
+def test_slow_reader_is_named_in_debug_mode(loop, caplog):
+    near, far = socket.socketpair()
+
+    def slow_reader():
+        near.recv(1)
+        loop.stop()
+
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
+    with near, far, caplog.at_level(logging.WARNING, "asyncio"):
+        loop.add_reader(near, slow_reader)
+        far.send(b"x")
+        loop.run_forever()
+        loop.remove_reader(near)
+    loop.set_debug(False)
+    assert any("slow_reader()" in message and "took" in message for message in caplog.messages)
+
+
+class Slow(asyncio.Protocol, asyncio.DatagramProtocol):
+    """Any callback takes longer than the no time that is granted."""
+
+    def __init__(self, received):
+        self.received = received
+
+    def __repr__(self):
+        return "<a slow one>"
+
+    def data_received(self, data):
+        self.received.set_result(data)
+
+    def datagram_received(self, data, address):
+        self.received.set_result(data)
+
+
 def test_exception_handler_is_told_what_failed(loop, complaints):
     def fail():
         loop.call_soon(loop.stop)

@@ -46,6 +46,11 @@ DatagramFace.__name__ = DatagramFace.__qualname__ = "DatagramTransport"
 
 
 cdef class DatagramReceive(ReceiveDatagramsOperation):
+    def __repr__(self):
+        # As a stream's: see there.
+        protocol = None if self.transport is None else self.transport.protocol
+        return f"{ReceiveDatagramsOperation.__repr__(self)[:-1]} {protocol=}>"
+
     cdef int received(self, list datagrams, int result) except -1:
         # A reference of our own: see StreamReceive.
         cdef DatagramTransport transport = self.transport

@@ -28,6 +28,11 @@ cdef str EOF_RECEIVED = "eof_received"
 
 
 cdef class StreamReceive(ReceiveOperation):
+    def __repr__(self):
+        # Debug mode shows it where a protocol has held the loop up: say which.
+        protocol = None if self.side is None else self.side.protocol
+        return f"{ReceiveOperation.__repr__(self)[:-1]} {protocol=}>"
+
     cdef int received(self, const char *data, int result) except -1:
         # A reference of our own: the connection may let go of this operation, and of its last one.
         cdef ReadingSide side = self.side

@@ -15,6 +15,10 @@ cdef class Watcher(PollOperation):
 
     cdef Handle handle
 
+    def __repr__(self):
+        # In debug mode: whose callback has held the loop up?
+        return f"{PollOperation.__repr__(self)[:-1]} handle={self.handle!r}>"
+
     cdef int completed(self, int result, unsigned int flags) except -1:
         if self.handle is None:
             return 0

@@ -47,6 +47,9 @@ cdef class ComposedStep(Runnable):
     cdef Model model
     cdef Operation operation
 
+    def __repr__(self):
+        return f"<ComposedStep operation={self.operation!r}>"
+
     cdef int run(self, int result, unsigned int flags) except -1:
         cdef Operation operation = self.operation
         if operation.state == STATE_CANCELLING or not self.model.is_open:
