@@ -38,6 +38,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import headrace
 from soak_traffic import Answer, Totals, connect_once
 from stress import loop_factory, make_certificate, open_descriptors
 
@@ -283,7 +284,11 @@ def verdict(options: argparse.Namespace, totals: Totals, failures: list[str]) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--model", help="an I/O model, or asyncio; default: headrace's default")
+    parser.add_argument(
+        "--model",
+        choices=["asyncio", *(model.name for model in headrace.models())],
+        help="an I/O model, or asyncio; default: headrace's default",
+    )
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="at once")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))

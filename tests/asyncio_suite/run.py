@@ -43,9 +43,19 @@ def counted(runs: Runs, subject: str, names: list[str]) -> tuple[Counter[str], l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="CPython's asyncio tests on headrace")
-    parser.add_argument("--on", action="append", choices=[STOCK, *subjects()])
-    parser.add_argument("what", nargs="*")
+    parser.add_argument(
+        "--on",
+        action="append",
+        choices=[STOCK, *subjects()],
+        help="may be given again; default: all",
+    )
+    parser.add_argument(
+        "what", nargs="*", help="what the name of a class begins with (test_events); default: all"
+    )
     chosen = parser.parse_args()
+    for name in chosen.what:
+        if not selected([name]):
+            parser.error(f"no class of CPython's asyncio tests that is run begins with {name!r}")
     names = selected(chosen.what)
     on = chosen.on or [STOCK, *subjects()]
     runs = Runs()
