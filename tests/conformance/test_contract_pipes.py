@@ -7,8 +7,10 @@ import pytest
 
 from headrace.core.buffer_pool import BufferPool
 from headrace.core.operation import (
+    NOT_DONE,
     WAITS_READABLE,
     PollOperation,
+    ReceiveBytesOperation,
     ReceiveOperation,
     SendOperation,
 )
@@ -150,6 +152,26 @@ def test_read_goes_on_after_its_callback_has_ended_the_run(driver, loop, ends):
         driver.run_until(lambda: False)
     os.write(writer.fileno(), b"two")
     driver.run_until(lambda: record.data == b"onetwo")
+    driver.stop_and_settle(record)
+
+
+def test_receive_in_the_callback_of_a_read_waits_for_their_buffer(driver, pipes, sockets):
+    """Both go through one buffer of the loop's, and what has been read stands in it still."""
+    pool = BufferPool(1, 65536)
+    near, far = sockets.tcp_pair()
+    far.send(b"data")
+    answers = []
+    reader, writer = pipes.pipe()
+    received = ReceiveBytesOperation(near.fileno(), pool, 100)
+    record = driver.start(
+        read(reader, pool), then=lambda _: answers.append(driver.model.perform(received))
+    )
+    os.write(writer.fileno(), b"read")
+    driver.run_until(lambda: record.data == b"read")
+    assert answers == [NOT_DONE]
+    second = driver.start(received)
+    driver.run_until_ended(second)
+    assert received.data == b"data"
     driver.stop_and_settle(record)
 
 

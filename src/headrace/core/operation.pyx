@@ -352,7 +352,11 @@ cdef class ReceiveBytesOperation(Operation):
         cdef ssize_t size
         cdef Outcome outcome
         cdef int number = self.scratch.acquire()
-        cdef char *memory = self.scratch.address(number)
+        cdef char *memory
+        if number < 0:
+            # A pipe's protocol is being told what stands there; it may well receive, too.
+            return OUTCOME_NOT_DONE
+        memory = self.scratch.address(number)
         counters.system_calls[CALL_RECV] += 1
         size = socket_h.recv(self.fd, memory, self.length, socket_h.MSG_DONTWAIT)
         outcome = self.transferred(size, self.length)
