@@ -34,6 +34,13 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
+def datagram_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
 def socket_pair_at(number: int) -> tuple[socket.socket, socket.socket]:
     """A pair whose first socket has the descriptor *number*, which is free."""
     near, far = socket_pair()
@@ -114,6 +121,32 @@ def test_sock_recv_on_a_socket_closed_meanwhile_takes_nothing_from_its_successor
         far.close()
 
     headrace_run(main())
+
+
+@pytest.mark.parametrize("method", ["sock_recvfrom", "sock_recvfrom_into"])
+def test_sock_recvfrom_on_a_socket_closed_when_ready_takes_nothing_from_its_successor(
+    run, loop, method
+):
+    async def main():
+        closed, other, sender = (datagram_socket() for _ in range(3))
+        number = closed.fileno()
+        argument = 100 if method == "sock_recvfrom" else bytearray(100)
+        receiving = loop.create_task(getattr(loop, method)(closed, argument))
+        await turns()
+        sender.sendto(b"for the closed", closed.getsockname())
+        sender.sendto(b"for the other", other.getsockname())
+        # It has been ready, and who waits has not had its turn.
+        while not receiving._fut_waiter.done():
+            await asyncio.sleep(0)
+        closed.close()
+        successor = socket.socket(fileno=os.dup2(other.fileno(), number, inheritable=False))
+        with contextlib.suppress(OSError):
+            await receiving  # on asyncio it has taken its datagram already
+        assert successor.recv(100) == b"for the other"
+        for sock in (successor, other, sender):
+            sock.close()
+
+    run(main())
 
 
 def test_sock_accept_of_a_peer_that_has_reset_answers_its_address(run, loop, reset):

@@ -66,7 +66,12 @@ cdef class DatagramMethods(SocketMethods):
     async def _take(self, sock, Operation operation):
         """The result of a receive, performed here: see above."""
         self.counts.counters.operations[operation.kind] += 1
-        while operation.perform(&self.counts.counters) == OUTCOME_NOT_DONE:
+        operation.sock = sock
+        # Since the socket was ready others have had their turn: it may be closed by now.
+        while (
+            not operation.is_orphaned()
+            and operation.perform(&self.counts.counters) == OUTCOME_NOT_DONE
+        ):
             await self._wait_ready(sock, operation.events)
         if operation.result < 0:
             raise os_error(-operation.result)
