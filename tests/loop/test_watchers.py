@@ -269,3 +269,53 @@ def test_callback_of_a_ready_descriptor_runs_once_in_each_turn(run, loop, method
         assert len(counts) >= 4
 
     run(main())
+
+
+def test_callback_runs_for_what_is_ready_only_while_a_connection_is_aborted(run, loop):
+    """Also where the kernel does not let go of the connection at once: a send that has no room."""
+
+    class Aborted(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.lost = loop.create_future()
+
+        def eof_received(self):
+            self.transport.abort()
+            os.write(writer, b"ready")
+            return True
+
+        def connection_lost(self, error):
+            self.lost.set_result(error)
+
+    def read():
+        with contextlib.suppress(BlockingIOError):
+            found.append(b"")
+            found[-1] = os.read(reader, 100)
+
+    async def some_turns():
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def main():
+        loop.add_reader(reader, read)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            near = socket.create_connection(listening.getsockname())
+            far, _ = listening.accept()
+        near.setblocking(False)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        transport, protocol = await loop.create_connection(Aborted, sock=near)
+        transport.write(bytes(1 << 24))
+        await some_turns()
+        far.shutdown(socket.SHUT_WR)
+        await protocol.lost
+        await some_turns()
+        assert found == [b"ready"]
+        loop.remove_reader(reader)
+        far.close()
+
+    found = []
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    run(main())
+    os.close(reader)
+    os.close(writer)

@@ -319,9 +319,7 @@ cdef class Connection(Runnable):
             self.report(error, "Exception in callback connection_lost()")
         finally:
             self.leave_context(entered)
-            if self.loan is None and not self.is_quiet():
-                # Lost in the middle of the turn, after its wait.
-                self.loop._model.wait(0)
+            # Not after another wait: what is ready would be told twice in this turn.
             if self.is_quiet():
                 self.release()
             else:
