@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import headrace
+from headrace.core.operation import SendOperation
 from headrace.models import registry
 from headrace.models.uring import Uring, unavailable_reason
 
@@ -181,6 +182,39 @@ def test_uring_takes_operations_along_to_another_thread():
 
     assert loop.run_until_complete(lose()) is None
     loop.close()
+
+
+def test_uring_that_is_closed_takes_the_answer_of_a_send_that_goes_to_a_worker():
+    """The peer's FIN puts it on its way there; where it is then, no cancellation finds it."""
+
+    class Ended(Collector):
+        def connection_made(self, transport):
+            transport.write(bytes(1 << 24))
+
+        def eof_received(self):
+            self.done.set_result(b"")
+            return True
+
+    async def until_it_is_on_its_way(near, far):
+        transport, protocol = await loop.create_connection(lambda: Ended(1), sock=near)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        far.shutdown(socket.SHUT_WR)
+        await protocol.done
+        return transport
+
+    loop = headrace.new_event_loop("uring")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        near = socket.create_connection(listening.getsockname())
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        far, _ = listening.accept()
+    near.setblocking(False)
+    transport = loop.run_until_complete(until_it_is_on_its_way(near, far))
+    [send] = [entry for entry in loop._operations_in_flight() if isinstance(entry, SendOperation)]
+    loop.close()
+    assert send.result == -errno.ECANCELED
+    with far, pytest.raises(RuntimeError, match="closed"):
+        transport.abort()
 
 
 def test_uring_makes_hundreds_of_loops_in_one_process():

@@ -377,12 +377,14 @@ cdef class Uring(Model):
     cdef int cancel_and_harvest(self) except -1:
         """Cancel all that the kernel holds, and take its answers, for a bounded time."""
         cdef double deadline = monotonic_seconds() + CLOSE_WAIT_S
-        cdef h.io_uring_sqe *sqe = self.next_sqe()
-        h.io_uring_prep_cancel64(
-            sqe, 0, h.IORING_ASYNC_CANCEL_ANY | h.IORING_ASYNC_CANCEL_ALL
-        )
-        h.io_uring_sqe_set_data64(sqe, 0)
+        cdef h.io_uring_sqe *sqe
         while self.is_kernel_busy() and monotonic_seconds() < deadline:
+            # Each time: what is on its way to a worker thread is not found.
+            sqe = self.next_sqe()
+            h.io_uring_prep_cancel64(
+                sqe, 0, h.IORING_ASYNC_CANCEL_ANY | h.IORING_ASYNC_CANCEL_ALL
+            )
+            h.io_uring_sqe_set_data64(sqe, 0)
             self.enter(0.01)
             self.harvest()
         return 0
