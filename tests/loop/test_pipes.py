@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import io
 import logging
@@ -285,6 +286,27 @@ def test_write_buffer_limits_are_asyncios(run, ends, high, low, limits):
         assert writer.get_write_buffer_limits() == limits
         with pytest.raises(ValueError, match="must be >= low"):
             writer.set_write_buffer_limits(high=1, low=2)
+        await end(writer)
+
+    run(main())
+
+
+def test_write_buffer_is_never_more_than_what_was_written(run, ends):
+    """Also between the report that there is room and the write."""
+
+    async def main():
+        writer, _ = await writes(ends[1])
+        await asyncio.sleep(0)
+        room = fcntl.fcntl(ends[1], fcntl.F_GETPIPE_SZ)
+        writer.write(bytes(room + 100))
+        await asyncio.sleep(0)
+        assert writer.get_write_buffer_size() == 100
+        os.read(ends[0].fileno(), room)
+        sizes = []
+        while not sizes or sizes[-1]:
+            await asyncio.sleep(0)
+            sizes.append(writer.get_write_buffer_size())
+        assert set(sizes) <= {0, 100}
         await end(writer)
 
     run(main())

@@ -220,6 +220,7 @@ cdef class Model:
         step.model = self
         step.operation = operation
         operation.queued = True
+        operation.result = 0  # not what an attempt before has left: nothing is done yet
         return ready_push(self.ready, step, 0, 0)
 
     def complete_cancelled(self, Operation operation):
