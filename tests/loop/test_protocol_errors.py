@@ -448,3 +448,28 @@ def test_interrupt_in_a_receiving_callback_loses_no_byte_behind_it(loop, run, fa
             loop.run_until_complete(interrupting)
         interrupting.cancel()
         run(receive_the_rest())
+
+
+@pytest.mark.parametrize("kind", ["socket", "pipe"])
+def test_eof_received_that_is_interrupted_ends_its_connection_in_the_next_run(loop, run, kind):
+    near, far = socket.socketpair()
+
+    async def connect():
+        factory = lambda: Faulty("eof_received", KeyboardInterrupt("at the end"))  # noqa: E731
+        if kind == "pipe":
+            _, protocol = await loop.connect_read_pipe(factory, near)
+        else:
+            near.setblocking(False)
+            _, protocol = await loop.create_connection(factory, sock=near)
+        return protocol
+
+    async def lost():
+        return await protocol.lost
+
+    protocol = run(connect())
+    far.close()
+    with pytest.raises(KeyboardInterrupt, match="at the end"):
+        loop.run_forever()
+    protocol.where = ""
+    protocol.eof_received = lambda: False
+    assert run(lost()) is None

@@ -204,6 +204,11 @@ cdef class ReadingSide(FlowControl):
         try:
             keep_open = PyObject_CallMethodNoArgs(self.protocol, EOF_RECEIVED)
         except (SystemExit, KeyboardInterrupt):
+            # No answer.  Should the loop be run again, the protocol is asked again, as in asyncio.
+            self.at_eof = False
+            self.end_held = True
+            self.end_result = 0
+            self.queue_delivery()
             raise
         except BaseException as error:
             return self.protocol_failed(
