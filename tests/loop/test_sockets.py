@@ -149,6 +149,54 @@ def test_sock_recvfrom_on_a_socket_closed_when_ready_takes_nothing_from_its_succ
     run(main())
 
 
+def receive(loop: asyncio.AbstractEventLoop, method: str, sock: socket.socket) -> asyncio.Task:
+    return loop.create_task(
+        getattr(loop, method)(sock, 100 if method == "sock_recv" else bytearray(100))
+    )
+
+
+@pytest.mark.parametrize("method", ["sock_recv", "sock_recv_into"])
+def test_sock_recv_cancelled_before_its_turn_has_taken_nothing(headrace_loop, headrace_run, method):
+    """asyncio has, and it is lost."""
+
+    async def main():
+        near, far = socket_pair()
+        receiving = receive(headrace_loop, method, near)
+        await turns()
+        far.send(b"data")
+        while not receiving._fut_waiter.done():
+            await asyncio.sleep(0)
+        receiving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await receiving
+        assert near.recv(100) == b"data"
+        near.close()
+        far.close()
+
+    headrace_run(main())
+
+
+def test_sock_accept_cancelled_before_its_turn_leaves_the_connection_to_the_next(
+    headrace_loop, headrace_run
+):
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            accepting = headrace_loop.create_task(headrace_loop.sock_accept(listening))
+            await turns()
+            with socket.create_connection(listening.getsockname()) as peer:
+                while not accepting._fut_waiter.done():
+                    await asyncio.sleep(0)
+                accepting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await accepting
+                sock, address = await headrace_loop.sock_accept(listening)
+                assert address == peer.getsockname()
+                sock.close()
+
+    headrace_run(main())
+
+
 def test_sock_accept_of_a_peer_that_has_reset_answers_its_address(run, loop, reset):
     async def main():
         with socket.create_server(("127.0.0.1", 0)) as listening:

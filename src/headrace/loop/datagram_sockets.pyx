@@ -1,23 +1,17 @@
 """What the loop does with datagram sockets: the sock_* methods, and making endpoints.
 
-No datagram is taken that is not delivered: the caller waits until the socket is ready, and takes
-in a step of its own task, where no cancellation can come between.  Addresses that only the socket
-module knows (other families, host names) and arguments that it would refuse are left to it.
+Addresses that only the socket module knows (other families, host names) and arguments that it would
+refuse are left to it.
 """
 
 from headrace.core.datagram_operation cimport (
     DatagramBatch, ReceiveBytesFromOperation, ReceiveFromOperation, SendToOperation,
 )
-from headrace.core.operation cimport (
-    OUTCOME_NOT_DONE, READABLE, WRITABLE, Operation, PollOperation,
-)
+from headrace.core.operation cimport READABLE, WRITABLE
 from headrace.kernel.address cimport address_fill_nowait, address_is_known
-from headrace.kernel.errors cimport os_error
 from headrace.kernel.socket cimport sockaddr_storage
 from headrace.loop.datagram_transport import datagram_transport
 from headrace.loop.sockets cimport SocketMethods
-from headrace.loop.sockets import OperationFuture
-from headrace.models.contract cimport COMPLETED
 
 
 cdef class DatagramMethods(SocketMethods):
@@ -62,40 +56,6 @@ cdef class DatagramMethods(SocketMethods):
             except (BlockingIOError, InterruptedError):
                 pass
             await self._wait_ready(sock, events)
-
-    async def _take(self, sock, Operation operation):
-        """The result of a receive, performed here: see above."""
-        self.counts.counters.operations[operation.kind] += 1
-        operation.sock = sock
-        # Since the socket was ready others have had their turn: it may be closed by now.
-        while (
-            not operation.is_orphaned()
-            and operation.perform(&self.counts.counters) == OUTCOME_NOT_DONE
-        ):
-            await self._wait_ready(sock, operation.events)
-        if operation.result < 0:
-            raise os_error(-operation.result)
-        return operation.result
-
-    async def _wait_ready(self, sock, events):
-        """Wait until the socket says that it is ready; that may be wrong.
-
-        Others have their turn even if it always says so: a Unix socket that is not connected does,
-        however full the receiver's queue is.
-        """
-        operation = PollOperation(sock.fileno(), events)
-        operation.sock = sock
-        future = OperationFuture(operation, self._model, self)
-        if self._model.start(operation) == COMPLETED:
-            future.set_result(operation.result)
-            future.let_go()
-        try:
-            result = await future
-        except BaseException:
-            self.abandon(operation, future)
-            raise
-        if result < 0:
-            raise os_error(-result)
 
 
 cdef int family_of(object sock) except -2:

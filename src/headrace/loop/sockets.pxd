@@ -8,4 +8,4 @@ cdef class SocketMethods(Watchers):
 
     cdef int check_socket(self, object sock) except -1
     cdef object begin(self, Operation operation)
-    cdef int abandon(self, Operation operation, object future) except -1
+    cdef int abandon(self, Operation operation) except -1

@@ -1,7 +1,10 @@
 """The sock_* methods: one operation at a time on a socket that is the caller's.
 
-The caller may cancel at any moment and go on using the socket, so no operation here may have
-taken bytes that it does not deliver: all are `composed` (see models/uring.pyx), or try at once.
+The caller may cancel at any moment and go on using the socket, so nothing may be taken that is not
+delivered, neither bytes nor a connection: the caller waits until the socket is ready, and takes in
+a step of its own task, where no cancellation can come between.  (asyncio takes when the socket is
+ready; what it has taken for a task that is cancelled before its turn is lost.)  What sends or
+connects is `composed` (see models/uring.pyx), or tries at once.
 """
 
 import asyncio
@@ -15,7 +18,6 @@ from headrace.core.operation cimport (
     PollOperation, ReceiveBytesOperation, ReceiveIntoOperation, SendfileOperation, SendOperation,
 )
 from headrace.kernel.errors cimport os_error
-from headrace.kernel.unistd cimport close
 from headrace.loop.watchers cimport Watchers
 from headrace.models.contract cimport COMPLETED
 
@@ -87,20 +89,50 @@ cdef class SocketMethods(Watchers):
             try:
                 result = await future
             except BaseException:
-                self.abandon(operation, future)
+                self.abandon(operation)
                 raise
         if result < 0:
             raise os_error(-result)
         return result
 
-    cdef int abandon(self, Operation operation, object future) except -1:
-        """The caller was cancelled; a connection accepted meanwhile would belong to nobody."""
+    cdef int abandon(self, Operation operation) except -1:
+        """The caller was cancelled."""
         if operation.state != STATE_IDLE:
             self._model.stop(operation)
-        elif isinstance(operation, AcceptOperation) and future.done() and not future.cancelled():
-            if future.result() >= 0:
-                close(future.result())
         return 0
+
+    async def _take(self, sock, Operation operation):
+        """The result of a receive or an accept, performed here: see above."""
+        operation.sock = sock
+        # Since the socket was ready others have had their turn: it may be closed by now.
+        while (
+            not operation.is_orphaned()
+            and operation.perform(&self.counts.counters) == OUTCOME_NOT_DONE
+        ):
+            await self._wait_ready(sock, operation.events)
+        if operation.result < 0:
+            raise os_error(-operation.result)
+        return operation.result
+
+    async def _wait_ready(self, sock, events):
+        """Wait until the socket says that it is ready; that may be wrong.
+
+        Others have their turn even if it always says so: a Unix socket that is not connected does,
+        however full the receiver's queue is.
+        """
+        operation = PollOperation(sock.fileno(), events)
+        operation.sock = sock
+        future = OperationFuture(operation, self._model, self)
+        if self._model.start(operation) == COMPLETED:
+            future.set_result(operation.result)
+            future.let_go()
+        try:
+            result = await future
+        except BaseException:
+            self.abandon(operation)
+            raise
+        if result < 0:
+            raise os_error(-result)
 
     async def sock_recv(self, sock, n):
         cdef Py_ssize_t length_max
@@ -113,7 +145,7 @@ cdef class SocketMethods(Watchers):
         if <size_t>length_max > SCRATCH_BYTES and sock.type != socket.SOCK_STREAM:
             return await self._recv_message(sock, length_max)
         operation = ReceiveBytesOperation(sock.fileno(), self.scratch, length_max)
-        await self._perform(sock, operation)
+        await self._take(sock, operation)
         return operation.data
 
     async def _recv_message(self, sock, length_max):
@@ -125,7 +157,7 @@ cdef class SocketMethods(Watchers):
     async def sock_recv_into(self, sock, buf):
         self.check_socket(sock)
         operation = ReceiveIntoOperation(sock.fileno(), buf)
-        return await self._perform(sock, operation) if operation.length else 0
+        return await self._take(sock, operation) if operation.length else 0
 
     async def sock_sendall(self, sock, data):
         cdef Py_ssize_t sent = 0
@@ -139,7 +171,7 @@ cdef class SocketMethods(Watchers):
     async def sock_accept(self, sock):
         self.check_socket(sock)
         operation = AcceptOperation(sock.fileno(), False)
-        fd = await self._perform(sock, operation)
+        fd = await self._take(sock, operation)
         connection = socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
         connection.setblocking(False)
         return connection, operation.peer
