@@ -238,3 +238,33 @@ def test_unix_server_is_silent_where_blocking_calls_are_looked_for(
             await server.wait_closed()
 
     headrace_run(main())
+
+
+def test_loop_closes_while_a_lost_connection_is_lent_and_its_server_waited_for(
+    headrace_loop, headrace_run
+):
+    """As in sendfile(): the descriptor is in use for longer than the connection lives."""
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport):
+            made.set_result(transport)
+
+        def connection_lost(self, error):
+            lost.set_result(error)
+
+    async def main():
+        server = await headrace_loop.create_server(Accepted, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()):
+            transport = await made
+            transport._lend()
+            waiting = server.wait_closed()
+            waiting.send(None).add_done_callback(lambda _: None)
+            server.close()
+            transport.abort()
+            assert await lost is None
+        return waiting
+
+    made, lost = headrace_loop.create_future(), headrace_loop.create_future()
+    waiting = headrace_run(main())
+    headrace_loop.close()
+    waiting.close()

@@ -334,8 +334,8 @@ cdef class Connection(Runnable):
         return 0
 
     def _release(self):
-        """The loop is closed: nothing is in flight any more."""
-        self.release()
+        """The loop is closed: nothing is in flight any more, and nobody can be told."""
+        self.close_descriptor()
 
     cdef int release(self) except -1:
         """Close the descriptor, and let go."""
