@@ -18,6 +18,7 @@ cdef class Uring(Model):
     cdef unsigned int completion_entries
     cdef list again         # operations to hand over once more before the next wait
     cdef list cancel_again  # cancelled elsewhere than in the ring's thread, or missed: tell then
+    cdef Py_ssize_t cancelling  # how many the kernel is told to cancel, and has not ended
 
     cdef bint is_usable(self) noexcept
     cdef int make_ring(self) except -1
@@ -46,4 +47,5 @@ cdef class Uring(Model):
     cdef int take(self, Operation operation, int result, unsigned int flags) except -1
     cdef bint is_to_repeat(self, Operation operation, int result) noexcept
     cdef int repeat(self, Operation operation) except -1
+    cdef int left_kernel(self, Operation operation) noexcept
     cdef int finish(self, Operation operation, int result) except -1

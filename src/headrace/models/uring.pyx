@@ -191,6 +191,7 @@ cdef class Uring(Model):
     cpdef int cancel(self, Operation operation) except -1:
         if not self.is_usable():
             return self.cancel_elsewhere(operation)
+        self.cancelling += 1
         self.prepare_cancel(operation)
         return PENDING
 
@@ -202,6 +203,7 @@ cdef class Uring(Model):
         if self.generation != fork_generation():
             # What is in the parent's ring completes in the parent.
             return CANCELLED
+        self.cancelling += 1
         self.cancel_again.append(operation)
         return PENDING
 
@@ -372,6 +374,7 @@ cdef class Uring(Model):
         for entry in self.in_flight:
             if (<Operation>entry).state == STATE_IN_FLIGHT:
                 (<Operation>entry).state = STATE_CANCELLING
+                self.cancelling += 1
         return self.cancel_and_harvest()
 
     cdef int cancel_and_harvest(self) except -1:
@@ -556,9 +559,11 @@ cdef class Uring(Model):
 
     cdef int cancel_missed(self) except -1:
         """A cancellation has not found its operation: those that have not ended are told again."""
-        # Along the list itself: a copy of ten thousand idle connections would cost more than this.
-        cdef PyObject *entry = self.in_flight.first
+        cdef PyObject *entry = NULL
         cdef Operation operation
+        if self.cancelling > 0:  # else it was too late, as when a watcher's callback removes it
+            # Along the list itself: a copy of ten thousand idle connections would cost more.
+            entry = self.in_flight.first
         while entry != NULL:
             operation = <Operation>entry
             if operation.state == STATE_CANCELLING and not operation.queued:
@@ -580,6 +585,7 @@ cdef class Uring(Model):
         if result < 0 and self.is_to_repeat(operation, result):
             return self.repeat(operation)
         if operation.composed and result >= 0:
+            self.left_kernel(operation)
             return self.perform_soon(operation)
         if operation.kind == KIND_POLL and result > 0:
             result = ready_events(operation, result)
@@ -625,8 +631,14 @@ cdef class Uring(Model):
             return 0
         return self.finish(operation, -ECANCELED)
 
+    cdef int left_kernel(self, Operation operation) noexcept:
+        if operation.state == STATE_CANCELLING:
+            self.cancelling -= 1
+        return 0
+
     cdef int finish(self, Operation operation, int result) except -1:
         """The terminal completion: from here on the kernel knows nothing of the operation."""
+        self.left_kernel(operation)
         operation.queued = True
         operation.result = result
         self.statistics.counters.completions += 1
