@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import socket
 import threading
 import time
@@ -230,6 +231,32 @@ class Slow(asyncio.Protocol, asyncio.DatagramProtocol):
 
     def datagram_received(self, data, address):
         self.received.set_result(data)
+
+
+def test_slow_callback_of_a_pipe_is_logged_with_its_descriptor(headrace_loop, headrace_run, caplog):
+    async def main():
+        reader, writer = os.pipe()
+        transport, _ = await headrace_loop.connect_read_pipe(
+            asyncio.Protocol, os.fdopen(reader, "rb", 0)
+        )
+        await asyncio.sleep(0)
+        caplog.clear()
+        headrace_loop.slow_callback_duration = 0.0
+        os.write(writer, b"data")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        headrace_loop.slow_callback_duration = 60
+        transport.close()
+        os.close(writer)
+        return f"fd={reader} "
+
+    headrace_loop.set_debug(True)
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        name = headrace_run(main())
+    headrace_loop.set_debug(False)
+    slow = [message for message in caplog.messages if "took" in message and "Task" not in message]
+    assert slow
+    assert all(name in message for message in slow), slow
 
 
 def test_exception_handler_is_told_what_failed(loop, complaints):
