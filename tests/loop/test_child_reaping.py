@@ -145,6 +145,18 @@ def test_loop_closed_with_children_alive_leaves_no_descriptor(make_loop, way):
 # Who reaps.
 
 
+def test_child_that_has_been_waited_for_is_not_waited_for_by_its_number_again():
+    """The number may be another child's by now, who would be waited for and lose its status."""
+    with subprocess.Popen(["sh", "-c", "read line; exit 3"], stdin=subprocess.PIPE) as other:
+        reaped = subprocess.Popen(["true"])
+        reaped.wait(WAIT_S_MAX)
+        reaped.pid = other.pid
+        other.stdin.close()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert processes.reap(reaped) == 0
+        assert other.wait(WAIT_S_MAX) == 3
+
+
 def test_child_reaped_by_somebody_else_ends_with_255(headrace_run, caplog, way):
     async def main():
         process = await asyncio.create_subprocess_exec("sleep", "100")

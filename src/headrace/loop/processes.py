@@ -150,18 +150,20 @@ def wait_until_ended(pid: int, loop: Any, ended: Any) -> None:
 
 def reap(process: "subprocess.Popen[bytes]") -> int:
     """The exit code of *process*, which has ended."""
+    returncode: int | None = process.returncode
+    if returncode is not None:
+        # Popen has reaped it, as when BaseSubprocessTransport.close() polls: the number may be
+        # another child's.
+        return returncode
     try:
         _, status = os.waitpid(process.pid, 0)
     except ChildProcessError:
-        # BaseSubprocessTransport.close() polls: then Popen knows.
-        returncode: int | None = process.returncode
-        if returncode is None:
-            returncode = RETURNCODE_UNKNOWN
-            logger.warning(
-                "child process pid %d exit status already read: will report returncode %d",
-                process.pid,
-                returncode,
-            )
+        returncode = RETURNCODE_UNKNOWN
+        logger.warning(
+            "child process pid %d exit status already read: will report returncode %d",
+            process.pid,
+            returncode,
+        )
     else:
         returncode = os.waitstatus_to_exitcode(status)
     # Before anybody else can run: from now on the number may be another process's.
