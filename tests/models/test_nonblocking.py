@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 # An array for half a million descriptors is all that there is memory for.
 PROGRAM = """\
 import json, resource
@@ -30,6 +32,7 @@ print(json.dumps({"refused": refused}))
 """
 
 
+@pytest.mark.memory
 def test_nonblocking_without_memory_for_one_more_refuses_it_each_time():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
