@@ -35,6 +35,8 @@ from headrace.lab import compare, contenders, options
         (["--http", "http://127.0.0.1:99999/", "--", "x"], "bad URL"),
         (["--http", "http://127.0.0.1/\u00fc", "--", "x"], "printable ASCII"),
         (["--http", "http://127.0.0.1:1/", "--floor", "--", "x"], "--floor"),
+        (["--http", "http://127.0.0.1:1/", "--raw", "--", "x"], "--raw is the upper-case service"),
+        (["--models", "raw:select"], "raw:blocking, raw:threads, raw:thread_pool"),
         (["--http", "http://127.0.0.1:1/", "--mode", "protocol", "--", "x"], "--mode is of the"),
         (["--http", "http://127.0.0.1:1/", "--size", "1024", "--", "x"], "--size is of the"),
         (["--models", "kqueue"], "asyncio, uvloop, rloop, blazio, c-epoll, c-uring"),
@@ -45,6 +47,10 @@ from headrace.lab import compare, contenders, options
         (
             ["--http", "http://127.0.0.1:1/", "--models", "c-uring", "--", "x"],
             "'c-uring' has no part with --http",
+        ),
+        (
+            ["--http", "http://127.0.0.1:1/", "--models", "raw:threads", "--", "x"],
+            "'raw:threads' has no part with --http",
         ),
         (
             ["--http", "http://127.0.0.1:1/", "--models", "kqueue", "--", "x"],

@@ -1,4 +1,4 @@
-"""``headrace compare``: the same load on every model, peer and floor, interleaved.
+"""``headrace compare``: the same load on every model, peer, raw program and floor, interleaved.
 
 Round one measures every row once, then comes round two: a machine that slows down meanwhile
 slows all rows, and only the ratios of one run count anyway.
@@ -79,11 +79,14 @@ def prepare(options: Options) -> tuple[list[Contender], Plan]:
         known = contenders.user_commands(options.command)
     else:
         known = contenders.headrace_models(options.mode) + contenders.peers(options.mode)
+        if options.raw or contenders.wants_raw(options.models):
+            known += contenders.raws(options.busy + options.idle)
         if options.floor or contenders.wants_floor(options.models):
             known += contenders.floors()
     chosen = contenders.choose(known, options.models)
-    if options.models and options.floor:
-        chosen += [one for one in known if one.kind == "floor" and one not in chosen]
+    if options.models:
+        added = {"raw": options.raw, "floor": options.floor}
+        chosen += [one for one in known if added.get(one.kind) and one not in chosen]
     plan = Plan(
         busy=options.busy,
         idle=options.idle,

@@ -1,4 +1,4 @@
-"""Who takes part: the models of headrace, the peers, and the floor in C."""
+"""Who takes part: the models of headrace, the peers, the raw programs, and the floor in C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.lab import floor
+from headrace.lab import floor, raw_programs
 from headrace.lab.other_loops import OTHER_LOOPS
 
 PEERS = ("asyncio", *OTHER_LOOPS)
@@ -32,7 +32,7 @@ class Contender:
 
     name: str
     kind: str
-    """``headrace``, ``peer``, ``floor``, or ``plain`` for the user's command as it is."""
+    """``headrace``, ``peer``, ``raw``, ``floor``, or ``plain`` for the user's command as it is."""
     version: str = ""
     reason: str | None = None
     """Why it cannot take part, or None."""
@@ -108,6 +108,21 @@ def floors() -> list[Contender]:
     ]
 
 
+def raws(connections: int) -> list[Contender]:
+    """The raw programs that are servers; those that cannot carry so many connections say so."""
+    return [
+        Contender(
+            name=program.name,
+            kind="raw",
+            version=platform.python_version(),
+            reason=program.reason,
+            command=(sys.executable, "-P", str(program.path)),
+            speaks=False,
+        )
+        for program in raw_programs.programs(connections)
+    ]
+
+
 def user_commands(command: Sequence[str]) -> list[Contender]:
     """The user's own command under each model, and as it is."""
     import headrace
@@ -143,6 +158,10 @@ def wants_floor(names: Sequence[str] | None) -> bool:
     return any(name in floor.PROGRAMS for name in names or ())
 
 
+def wants_raw(names: Sequence[str] | None) -> bool:
+    return any(name in raw_programs.NAMES for name in names or ())
+
+
 def choose(known: Sequence[Contender], names: Sequence[str] | None) -> list[Contender]:
     """Those with these names, in this order; without names those that can take part, and those
     of headrace's own that cannot, for the reason.
@@ -162,11 +181,12 @@ def choose(known: Sequence[Contender], names: Sequence[str] | None) -> list[Cont
 def unknown_row(name: str, known: Sequence[Contender]) -> str:
     names = [one.name for one in known]
     if any(one.kind == "plain" for one in known):
-        if name in PEERS or name in floor.PROGRAMS:
+        if name in (*PEERS, *floor.PROGRAMS, *raw_programs.NAMES):
             return (
                 f"{name!r} has no part with --http: COMMAND runs on headrace's models, and as it is"
                 f" (asyncio); known: {', '.join(names)}"
             )
     else:
-        names += [program for program in floor.PROGRAMS if program not in names]
+        ours = (*floor.PROGRAMS, *raw_programs.NAMES)
+        names += [program for program in ours if program not in names]
     return f"unknown model {name!r}; known: {', '.join(names)}"

@@ -30,6 +30,7 @@ examples:
   headrace compare
   headrace compare --busy 100 --idle 1000 --seconds 2 --json result.json --html result.html
   headrace compare --models uring,epoll,uvloop --mode streams
+  headrace compare --raw --busy 20 --idle 20
   headrace compare --http http://127.0.0.1:8080/ -- python server.py
 """
 
@@ -49,6 +50,7 @@ class Options:
     mode: str
     repeat: int
     models: tuple[str, ...] | None
+    raw: bool
     floor: bool
     json: str | None
     """The file to write, or ``-`` for standard output; the same for ``html``."""
@@ -132,6 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="rounds, interleaved over the rows; the median counts (default 3)")  # fmt: skip
     add("--models", type=names, metavar="A,B,C",
         help="only these rows, in this order: models, asyncio, uvloop, c-epoll, ...")  # fmt: skip
+    add("--raw", action="store_true",
+        help="add the raw programs: each I/O model by hand, in sixty lines of Python")  # fmt: skip
     add("--floor", action="store_true", help="add the same service in plain C")
     add("--json", type=writable, metavar="FILE",
         help="write everything measured to FILE; - is standard output")  # fmt: skip
@@ -168,6 +172,8 @@ def refuse_contradictions(found: argparse.Namespace, command: list[str]) -> None
         raise BadArgumentsError("--http needs the command that serves it: --http URL -- COMMAND...")
     if command and not found.http:
         raise BadArgumentsError(f"a command ({command[0]!r}) needs the URL it serves: --http URL")
+    if found.http and found.raw:
+        raise BadArgumentsError("--raw is the upper-case service by hand; it has no --http")
     if found.http and found.floor:
         raise BadArgumentsError("--floor is the upper-case service in C; it has no --http")
     for name in SERVICE_DEFAULTS:

@@ -14,9 +14,9 @@ from headrace.lab.table import marked_notes, marks_line, uncounted_line
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf8;--card:#fff;--ink:#1d2327;--soft:#5e6a71;
---line:#e3e1dc;--headrace:#0b7285;--peer:#c2780e;--floor:#868e96;--bad:#b02a37}
+--line:#e3e1dc;--headrace:#0b7285;--peer:#c2780e;--raw:#7048a8;--floor:#868e96;--bad:#b02a37}
 @media(prefers-color-scheme:dark){:root{--paper:#14181b;--card:#1c2226;--ink:#e6eaec;
---soft:#9aa7ae;--line:#2f383e;--headrace:#3bc0d6;--peer:#eeaa4d;--floor:#8b979e;--bad:#ff8a93}}
+--soft:#9aa7ae;--line:#2f383e;--headrace:#3bc0d6;--peer:#eeaa4d;--raw:#b197fc;--floor:#8b979e;--bad:#ff8a93}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
@@ -33,7 +33,8 @@ svg text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-se
 fill:var(--ink)}
 svg .tick,svg .value{fill:var(--soft);font-size:12px}svg .name{font-weight:600}
 svg .name.doubtful{fill:var(--soft);font-weight:400}
-.headrace{--hue:var(--headrace)}.peer,.plain{--hue:var(--peer)}.floor{--hue:var(--floor)}
+.headrace{--hue:var(--headrace)}.peer,.plain{--hue:var(--peer)}.raw{--hue:var(--raw)}
+.floor{--hue:var(--floor)}
 .bar,.mark{fill:var(--hue)}.bar.pale{opacity:.4}.bar.doubtful,.mark.doubtful{opacity:.3}
 .range{stroke:var(--hue);stroke-width:2;opacity:.5;fill:none}
 .mark{stroke:var(--card);stroke-width:1.2}
@@ -62,7 +63,13 @@ tbody tr:last-child td{border-bottom:0}
 footer{margin-top:22px;overflow-wrap:anywhere}
 """
 Row = Mapping[str, Any]
-KINDS = {"headrace": "headrace", "peer": "other loops", "plain": "COMMAND as it is", "floor": "C"}
+KINDS = {
+    "headrace": "headrace",
+    "peer": "other loops",
+    "plain": "COMMAND as it is",
+    "raw": "raw programs",
+    "floor": "C",
+}
 
 
 def card(title: str, explanation: str, body: str) -> str:

@@ -23,6 +23,7 @@ def flags_of(options: Options) -> dict[str, Any]:
         "mode": options.mode,
         "repeat": options.repeat,
         "models": list(options.models) if options.models else None,
+        "raw": options.raw,
         "floor": options.floor,
         "http": options.http,
         "command": list(options.command),

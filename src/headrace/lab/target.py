@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from headrace.lab.process import ServerProcess
 
+LISTENING = b"listening on "
 READY_S = 30.0
 ANSWER_S = 10.0
 FREE_S_MAX = 10.0
@@ -71,8 +72,8 @@ def parse_url(url: str) -> Target:
     return Target(parts.hostname, port, path, address)
 
 
-def read_line(server: ServerProcess, seconds: float) -> dict[str, Any]:
-    """The next line of JSON that the server prints."""
+def next_line(server: ServerProcess, seconds: float) -> bytes:
+    """The next line that the server prints."""
     output = server.popen.stdout
     assert output is not None
     readable, _, _ = select.select([output], [], [], seconds)
@@ -82,6 +83,15 @@ def read_line(server: ServerProcess, seconds: float) -> dict[str, Any]:
             server.popen.wait()
             raise ServerFailedError(server.last_words())
         raise ServerFailedError(f"no answer from the server within {seconds:g} s")
+    return line
+
+
+def read_line(server: ServerProcess, seconds: float) -> dict[str, Any]:
+    """The next line of JSON that the server prints."""
+    return parse_line(next_line(server, seconds))
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except ValueError as error:
@@ -91,8 +101,12 @@ def read_line(server: ServerProcess, seconds: float) -> dict[str, Any]:
 
 
 def wait_ready(server: ServerProcess) -> tuple[str, int]:
-    """The address of our service, once it listens."""
-    return "127.0.0.1", int(read_line(server, READY_S)["port"])
+    """The address of our service, once it listens; a raw program says it in words for people."""
+    line = next_line(server, READY_S)
+    if line.startswith(LISTENING):
+        host, port = line[len(LISTENING) :].decode().strip().split(":")
+        return host, int(port)
+    return "127.0.0.1", int(parse_line(line)["port"])
 
 
 def ask_report(server: ServerProcess) -> dict[str, Any]:
