@@ -16,6 +16,29 @@ import headrace
 type_of_started = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[Any]]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--models", help="run the tests of models on these only, comma-separated")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--models")
+    if wanted is None:
+        return
+    known = {info.name for info in headrace.models()}
+    unknown = set(wanted.split(",")) - known
+    if unknown:
+        raise pytest.UsageError(f"--models: unknown {', '.join(sorted(unknown))}")
+    unwanted = known - set(wanted.split(","))
+    left_out = [item for item in items if unwanted & _parameters(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not unwanted & _parameters(item)]
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    callspec = getattr(item, "callspec", None)
+    return set(map(str, callspec.params.values())) if callspec else set()
+
+
 def pytest_collection_finish() -> None:
     # What pytest itself has loaded is no garbage of a test's; looking through it takes 20 ms.
     gc.collect()
