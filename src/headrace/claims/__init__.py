@@ -1,0 +1,1 @@
+"""``headrace claims``: what is said about Unix I/O models, measured instead of repeated."""
