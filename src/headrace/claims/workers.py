@@ -1,0 +1,294 @@
+"""What threads and processes cost: memory, switches, and the limit of a pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from headrace.claims import verdicts
+from headrace.claims.claim import Curve, Finding, Scale, claim
+from headrace.claims.measure import (
+    Interval,
+    interleaved,
+    interval,
+    ratio,
+    resident_bytes,
+    voluntary_switches,
+)
+from headrace.claims.sources import forked
+
+GROUP = "Threads, processes, coroutines"
+THREADS = 200
+PROCESSES = 10
+COROUTINES = 10_000
+POOL = 8
+SWITCHES = 2000
+KIBIBYTE = 1024
+
+
+def gauge(scale: Scale, count: int) -> int:
+    return count // 5 if scale.name == "smallest" else count
+
+
+def bytes_of_thread(count: int) -> float:
+    """Memory of one of so many threads that all wait in a read()."""
+    reader, writer = os.pipe()
+    before = resident_bytes()
+    threads = [threading.Thread(target=os.read, args=(reader, 1)) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+        return (resident_bytes() - before) / count
+    finally:
+        os.write(writer, b"x" * count)
+        for thread in threads:
+            thread.join()
+        os.close(reader)
+        os.close(writer)
+
+
+def bytes_of_process(count: int) -> float:
+    """Private memory of one of so many forked children that all wait in a read()."""
+    reader, writer = os.pipe()
+    ready_reader, ready_writer = os.pipe()
+
+    def wait() -> None:
+        os.write(ready_writer, b"x")
+        os.read(reader, 1)
+
+    try:
+        with ExitStack() as stack:
+            pids = [stack.enter_context(forked(wait)) for _ in range(count)]
+            for _ in pids:
+                os.read(ready_reader, 1)
+            return sum(resident_bytes(pid) + page_table_bytes(pid) for pid in pids) / count
+    finally:
+        for fd in (reader, writer, ready_reader, ready_writer):
+            os.close(fd)
+
+
+def page_table_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/status") as file:
+        line = next(line for line in file if line.startswith("VmPTE:"))
+    return int(line.split()[1]) * KIBIBYTE
+
+
+def bytes_of_coroutine(count: int) -> float:
+    """Memory of one of so many tasks that all wait for the same future."""
+
+    async def measure() -> float:
+        gate = asyncio.get_running_loop().create_future()
+
+        async def wait() -> None:
+            await asyncio.shield(gate)
+
+        before = resident_bytes()
+        tasks = [asyncio.ensure_future(wait()) for _ in range(count)]
+        await asyncio.sleep(0)
+        taken = (resident_bytes() - before) / count
+        gate.set_result(None)
+        await asyncio.gather(*tasks)
+        return taken
+
+    return asyncio.run(measure())
+
+
+def weighed(
+    scale: Scale, who: str, weigh: Callable[[int], float], count: int, bound: float
+) -> Finding:
+    # Coroutines first: they would take up what others have freed, and weigh nothing.
+    coroutine = bytes_of_coroutine(gauge(scale, COROUTINES))
+    bytes_each = weigh(gauge(scale, count))
+    times = bytes_each / coroutine
+    number = (
+        f"{bytes_each / KIBIBYTE:,.0f} KiB for a {who}, {coroutine / KIBIBYTE:.1f} KiB for a"
+        f" coroutine: {times:,.0f} times"
+    )
+    figures = {f"{who}_bytes": bytes_each, "coroutine_bytes": coroutine}
+    return Finding(verdicts.at_least(Interval(times, times, times), bound), number, figures)
+
+
+@claim(
+    "thread-memory", 3, 4,
+    sentence="在遇到要同时响应成百上千路的连接请求，则无论多线程还是多进程都会严重占据系统资源",
+    english="For hundreds or thousands of connections, threads take up a system's resources",
+    reading="Private memory of a thread that waits, against that of a waiting coroutine in a"
+    " task. The kernel's 16 KiB of stack for each thread come on top, and 8 MiB of addresses.",
+)  # fmt: skip
+def thread_memory(scale: Scale) -> Finding:
+    return weighed(scale, "thread", bytes_of_thread, THREADS, 3)
+
+
+@claim(
+    "process-memory", 3,
+    sentence="则无论多线程还是多进程都会严重占据系统资源，降低系统对外界响应效率",
+    english="For hundreds or thousands of connections, processes take up a system's resources",
+    reading="Private memory and page tables of a forked child that waits; what it shares with its"
+    " parent is not counted, and grows into it as soon as it works.",
+)  # fmt: skip
+def process_memory(scale: Scale) -> Finding:
+    return weighed(scale, "process", bytes_of_process, PROCESSES, 10)
+
+
+@claim(
+    "pool-saves-threads", 3,
+    sentence="“线程池”旨在减少创建和销毁线程的频率，并让空闲的线程重新承担新的执行任务",
+    english="A pool makes it rarer that threads are made and ended; idle ones get new work",
+    reading="Threads that 500 small tasks were run by, one after the other; and CPU of a task"
+    " with a thread for each, divided by the pool's.",
+)  # fmt: skip
+def pool_saves_threads(scale: Scale) -> Finding:
+    tasks = gauge(scale, 500)
+
+    def with_pool() -> float:
+        start = time.process_time()
+        with ThreadPoolExecutor(POOL) as pool:
+            used.append(len({pool.submit(threading.get_ident).result() for _ in range(tasks)}))
+        return time.process_time() - start
+
+    def with_threads() -> float:
+        start = time.process_time()
+        for _ in range(tasks):
+            thread = threading.Thread(target=threading.get_ident)
+            thread.start()
+            thread.join()
+        return time.process_time() - start
+
+    used: list[int] = []
+    found = interleaved({"pool": with_pool, "threads": with_threads}, 3)
+    times = ratio(found["threads"], found["pool"])
+    number = f"threads for {tasks} tasks: {max(used)}; CPU without a pool {times} times as much"
+    figures = {"threads": max(used), "cpu_ratio": times.middle}
+    return Finding(verdicts.counted(max(used) <= POOL), number, figures)
+
+
+@claim(
+    "pool-helps-to-its-size", 3,
+    sentence="所谓“池”始终有其上限，当请求大大超过上限时，“池”构成的系统对外界的响应并不比没有池的"
+    "时候效果好多少",
+    english="A pool has its limit: with far more requests than that its answers are not much"
+    " better",
+    reading="Time until all answers are there, for requests that block a while, in units of that"
+    " while: 1 up to the pool's size, then in steps. A thread for each would stay at 1.",
+)  # fmt: skip
+def pool_helps_to_its_size(scale: Scale) -> Finding:
+    block_s = scale.wait_s / 2
+    points = []
+    for count in (POOL // 2, POOL, 2 * POOL, 4 * POOL):
+        taken = min(pool_time(count, block_s) for _ in range(3))
+        points.append((float(count), taken / block_s))
+    within, beyond = points[1][1], points[-1][1]
+    times = beyond / within
+    number = f"{POOL} at once: {within:.1f} times one; {4 * POOL} at once: {beyond:.1f} times"
+    curve = Curve("requests at once", "time of one", {f"pool of {POOL}": points})
+    figures = {"within": within, "beyond": beyond}
+    return Finding(verdicts.at_least(Interval(times, times, times), 2), number, figures, curve)
+
+
+def pool_time(count: int, block_s: float) -> float:
+    with ThreadPoolExecutor(POOL) as pool:
+        list(pool.map(time.sleep, [0.0] * POOL))  # its threads are made
+        start = time.monotonic()
+        list(pool.map(time.sleep, [block_s] * count))
+        return time.monotonic() - start
+
+
+def thread_switch_us(count: int) -> float:
+    """CPU of the process for one switch between two threads that wake each other in turn."""
+    first, second = threading.Lock(), threading.Lock()
+    first.acquire()
+    second.acquire()
+
+    def other() -> None:
+        for _ in range(count // 2):
+            first.acquire()
+            second.release()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    start = time.process_time_ns()
+    for _ in range(count // 2):
+        first.release()
+        second.acquire()
+    taken = time.process_time_ns() - start
+    thread.join()
+    return taken / 1e3 / count
+
+
+def task_switch_us(count: int) -> float:
+    """CPU of the process for one switch between two tasks on an event loop."""
+
+    async def give_way() -> None:
+        for _ in range(count // 2):
+            await asyncio.sleep(0)
+
+    async def both() -> float:
+        start = time.process_time_ns()
+        await asyncio.gather(give_way(), give_way())
+        return (time.process_time_ns() - start) / 1e3 / count
+
+    import headrace
+
+    return headrace.run(both(), model="epoll")
+
+
+def generator_switch_us(count: int) -> float:
+    def coroutine() -> Generator[None, None, None]:
+        while True:
+            yield
+
+    one = coroutine()
+    step: Callable[[], object] = one.__next__
+    start = time.process_time_ns()
+    for _ in range(count):
+        step()
+    # There and back are two switches.
+    return (time.process_time_ns() - start) / 1e3 / count / 2
+
+
+@claim(
+    "switch-cost", 2, 4,
+    sentence="系统切换线程的开销也很大",
+    english="Switching threads costs the system much",
+    reading="CPU of one switch: two threads that wake each other, two tasks on an event loop, and"
+    " a generator that is resumed. The thread's is divided by the task's.",
+)  # fmt: skip
+def switch_cost(scale: Scale) -> Finding:
+    count = gauge(scale, SWITCHES)
+    found = interleaved(
+        {
+            "thread": lambda: thread_switch_us(count),
+            "task": lambda: task_switch_us(count),
+            "generator": lambda: generator_switch_us(count),
+        },
+        scale.rounds,
+    )
+    times = ratio(found["thread"], found["task"])
+    middle = {who: interval(samples).middle for who, samples in found.items()}
+    number = (
+        f"thread {middle['thread']:.1f} µs, task {middle['task']:.2f} µs,"
+        f" generator {middle['generator']:.2f} µs: thread {times} times the task"
+    )
+    figures = {f"{who}_us": value for who, value in middle.items()} | {"ratio": times.middle}
+    return Finding(verdicts.at_least(times, 1.5), number, figures)
+
+
+@claim(
+    "thread-switch-sleeps", 4,
+    sentence="不管是进程还是线程，每次阻塞、切换都需要陷入系统调用",
+    english="Processes and threads enter the kernel each time they block or switch",
+    reading="Context switches that the kernel counted for one of two threads that hand over to"
+    " each other so many times. Hand-overs that the other had done already need none.",
+)  # fmt: skip
+def thread_switch_sleeps(scale: Scale) -> Finding:
+    count = gauge(scale, SWITCHES)
+    before = voluntary_switches()
+    thread_switch_us(count)
+    each = (voluntary_switches() - before) / (count / 2)
+    number = f"{each:.2f} context switches for each hand-over"
+    return Finding(verdicts.share_above(each, 0.3, 0.05), number, {"switches": each})
