@@ -40,9 +40,12 @@ class ProgressLine:
 
     def show(self, who: str, round_number: int, what: str) -> None:
         """Draws the line: who, which round, which phase."""
-        text = f"round {round_number}: {what}"
-        self.progress.update(self.task, who=who, description=text, refresh=True)
+        self.say(who, f"round {round_number}: {what}")
+
+    def say(self, who: str, what: str) -> None:
+        """Draws the line with these words."""
+        self.progress.update(self.task, who=who, description=what, refresh=True)
 
     def advance(self) -> None:
-        """One round of one row is done."""
+        """One step is done: one round of one row."""
         self.progress.update(self.task, advance=1, refresh=True)

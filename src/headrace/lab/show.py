@@ -18,6 +18,7 @@ from headrace.lab.report import build_report, json_text, title_line
 from headrace.lab.summary import Row
 from headrace.lab.table import ResultConsole, print_result
 
+PROGRAM = "headrace compare"
 Writer = Callable[[Mapping[str, Any]], str]
 
 
@@ -37,12 +38,12 @@ def show(options: Options, rows: Sequence[Row], cores: Cores, *, interrupted: bo
     # The files first: after a hang-up, or when nobody reads standard output any more, which ends
     # this process, they are asked for still.
     wanted.sort(key=lambda one: one[0] == STANDARD_OUTPUT)
-    files = [write(path, text, report) for path, text in wanted if path is not None]
+    files = [write(path, text, report, PROGRAM) for path, text in wanted if path is not None]
     try:
         with standard_output():
             print_rows(options, report, machine_line(machine))
     except OutputError as error:
-        files.append(Written(False, f"headrace compare: {error}"))
+        files.append(Written(False, f"{PROGRAM}: {error}"))
     with suppress(OSError):  # standard error may be the same file, and as full
         for file in files:
             if file.line:
@@ -63,7 +64,7 @@ def print_rows(options: Options, report: Mapping[str, Any], footer: str) -> None
     )
 
 
-def write(path: str, text: Writer, report: Mapping[str, Any]) -> Written:
+def write(path: str, text: Writer, report: Mapping[str, Any], program: str) -> Written:
     """Writes a report to its file or to standard output."""
     try:
         if path == STANDARD_OUTPUT:
@@ -72,9 +73,9 @@ def write(path: str, text: Writer, report: Mapping[str, Any]) -> Written:
         else:
             Path(path).write_text(text(report), encoding="utf-8")
     except OutputError as error:
-        return Written(False, f"headrace compare: {error}")
+        return Written(False, f"{program}: {error}")
     except BrokenPipeError:
         raise
     except OSError as error:
-        return Written(False, f"headrace compare: {path}: {error.strerror}")
+        return Written(False, f"{program}: {path}: {error.strerror}")
     return Written(True, "" if path == STANDARD_OUTPUT else f"wrote {path}")
