@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "run an asyncio program, unchanged: run [--model MODEL] script.py [argument ...]",
     "models": "list the I/O models, and whether each works on this machine",
     "compare": "measure the same service on every model; needs the lab extra",
+    "claims": "measure what is said about I/O models; needs the lab extra",
 }
 
 
