@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import headrace
+
 ROOT = Path(__file__).resolve().parent.parent
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [version for version in ("3.11", "3.12", "3.13") if version != THIS]
@@ -119,6 +121,12 @@ def test_test_runs_the_paths_it_is_given_on_every_python(copy, arguments, words)
     *others, last = [line.partition(" in ")[0] for line in runs]
     assert sorted(others) == [f"python-{other}" for other in OTHERS]  # they run side by side
     assert last == "python"
+    tested = set()
     for line in runs[:-1]:
-        assert line.endswith(f": -m pytest -q -m not slow {words}")
+        call, _, rest = line.partition(" --models ")
+        models, _, given = rest.partition(" ")
+        assert call.endswith(": -m pytest -q -m not slow")
+        assert given == words
+        tested |= set(models.split(","))
+    assert tested == {info.name for info in headrace.models()}
     assert runs[-1].endswith(": " + " ".join(["-m pytest -q", *arguments]))
