@@ -74,9 +74,10 @@ def test_watcher_whose_descriptor_was_closed_behind_its_back_disturbs_nobody(
 
 
 # What these models cannot notice: epoll's kernel forgets a closed descriptor, and so does its
-# edge-triggered kind unless something is left to be done; a ring holds the file itself.
+# edge-triggered kind unless something is left to be done; a ring holds the file itself; a closed
+# file sends no signals.
 NEVER_NOTICE = {"epoll"}
-NOTICE_WHEN_READY = {"epoll-edge", "uring"}
+NOTICE_WHEN_READY = {"epoll-edge", "signal", "uring"}
 METHODS = ["reader", "writer"]
 
 

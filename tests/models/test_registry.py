@@ -203,7 +203,9 @@ info = found["plain-poll"]
 assert info.available and info.reason is None and info.waits == "select.poll()", info
 assert not found["absent"].available
 assert found["epoll"].available
-assert list(found)[:6] == ["nonblocking", "select", "poll", "epoll", "epoll-edge", "uring"]
+assert list(found)[:7] == [
+    "nonblocking", "select", "poll", "epoll", "epoll-edge", "signal", "uring",
+]
 """
     answer = run(distribution, program)
     assert answer.returncode == 0, answer.stderr

@@ -14,7 +14,7 @@ cdef extern from * nogil:
         short events
         short revents
 
-    int POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLNVAL
+    int POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP, POLLPRI, POLLNVAL
 
     int poll(pollfd *fds, unsigned long count, int timeout_ms)
     int ppoll(pollfd *fds, unsigned long count, const timespec *timeout, const void *signals)

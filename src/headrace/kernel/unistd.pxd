@@ -5,8 +5,14 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t read(int fd, void *buffer, size_t length)
     ssize_t write(int fd, const void *buffer, size_t length)
 
-cdef extern from "<fcntl.h>" nogil:
-    int F_GETFD
+cdef extern from * nogil:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <fcntl.h>
+    """
+    int F_GETFD, F_GETPIPE_SZ
     int fcntl(int fd, int command)
 
 cdef extern from "<pthread.h>" nogil:

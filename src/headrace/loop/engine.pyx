@@ -270,6 +270,10 @@ cdef class LoopCore:
         if self.waker.state == 0:
             self._model.start(self.waker)
 
+    def _unbind(self):
+        """This thread runs the loop no more, or is about to start a child process."""
+        self._model.unbind()
+
     def _close_core(self):
         self._model.close()
         while self.lingering:

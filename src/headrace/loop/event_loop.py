@@ -91,6 +91,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         try:
             super().run_forever()
         finally:
+            self._unbind()
             if noted:
                 witness.note_end(self, self.model)
             if mine and not self._signal_handlers:

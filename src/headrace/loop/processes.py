@@ -52,16 +52,22 @@ class SubprocessTransport(base_subprocess.BaseSubprocessTransport):
         bufsize: int,
         **kwargs: Any,
     ) -> None:
-        self._proc = subprocess.Popen(
-            args,
-            shell=shell,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            universal_newlines=False,
-            bufsize=bufsize,
-            **kwargs,
-        )
+        # The child would inherit what the model has this thread block.
+        loop: Any = self._loop
+        loop._unbind()
+        try:
+            self._proc = subprocess.Popen(
+                args,
+                shell=shell,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                universal_newlines=False,
+                bufsize=bufsize,
+                **kwargs,
+            )
+        finally:
+            loop._bind(False)
 
     def send_signal(self, signal: int) -> None:
         """To the child, and never to another process that has got its number since.

@@ -49,6 +49,13 @@ class BlankModel(Model):
         """
         raise NotImplementedError
 
+    def unbind(self) -> None:
+        """This thread runs the loop no more, or is about to start a child; bind() follows.
+
+        What the thread blocks for you, a child would inherit.
+        """
+        raise NotImplementedError
+
     def submit(self, operation: Operation) -> int:
         """Take an operation.  It is yours until its terminal completion.
 

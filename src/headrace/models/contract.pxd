@@ -24,6 +24,7 @@ cdef class Model:
 
     cpdef open(self)
     cpdef bind(self)
+    cpdef unbind(self)
     cpdef int submit(self, Operation operation) except -1
     cpdef int cancel(self, Operation operation) except -1
     cpdef wait(self, double timeout_s)

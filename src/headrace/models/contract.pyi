@@ -77,6 +77,9 @@ class Model:
     def bind(self) -> None:
         """This thread is going to run the loop; called at each start."""
 
+    def unbind(self) -> None:
+        """This thread runs the loop no more, or is about to start a child process."""
+
     def submit(self, operation: Operation) -> int:
         """SUBMIT_PENDING: it will complete.  SUBMIT_COMPLETED: see operation.result."""
 

@@ -5,6 +5,8 @@ A model takes operations and completes them.  Its verbs:
     open()             make what the kernel needs; called once, when the loop is made
     bind()             this thread is going to run the loop; called at each start, so that a
                        model can notice another thread than last time, or a fork
+    unbind()           this thread runs the loop no more, or is about to start a child process,
+                       which inherits what the thread has blocked; bind() follows
     submit(operation)  PENDING: it will complete through the ready queue.  COMPLETED: it is done
                        already, its result stands in operation.result, completed() is not called
     cancel(operation)  CANCELLED: it will not complete, its memory is free.  PENDING: it will
@@ -233,6 +235,9 @@ cdef class Model:
         raise NotImplementedError(f"{type(self).__name__}.open")
 
     cpdef bind(self):
+        pass
+
+    cpdef unbind(self):
         pass
 
     cpdef int submit(self, Operation operation) except -1:

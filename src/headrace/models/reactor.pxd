@@ -20,9 +20,12 @@ cdef class Readiness:
 
     cdef int report(self, int fd, int events) except -1
     cpdef open(self)
+    cpdef bind(self)
+    cpdef unbind(self)
     cpdef add(self, int fd, int events)
     cpdef modify(self, int fd, int events)
     cpdef remove(self, int fd)
+    cpdef expect_writable(self, int fd)
     cpdef wait(self, double timeout_s)
     cpdef close(self)
 
@@ -33,6 +36,7 @@ cdef class Registration(Runnable):
     cdef int watched      # what the readiness model has been told
     cdef int maybe_ready  # sides that have said ready and not yet "nothing more"
     cdef bint hangup
+    cdef bint doubtful    # a short read may hide the end: see reactor.pyx
     cdef bint kept        # its owner calls forget(): keep it while no operation waits
     cdef bint queued
     cdef Operation reader
@@ -43,6 +47,8 @@ cdef class Registration(Runnable):
     cdef bint take_out(self, Operation operation) noexcept
     cdef int wanted(self) noexcept
     cdef bint merge(self, int events) noexcept
+    cdef void remember(self, int events) noexcept
+    cdef void drained(self, int side) noexcept
     cdef int settle(self) except -1
     cdef int fail_all(self, int error) except -1
     cdef int tell_pollers(self, int events, bint certain) except -1
@@ -54,8 +60,10 @@ cdef class Reactor(Model):
     cdef DescriptorTable registrations
     cdef bint edge_triggered
     cdef bint certain
+    cdef bint tells_end
     cdef int descriptor_max
 
+    cdef int renew(self) except -1
     cdef Registration registration_of(self, int fd)
     cdef int renew_if_orphaned(self, Registration registration) except -1
     cdef int watch(self, Registration registration) except -1

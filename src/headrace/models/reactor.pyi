@@ -20,6 +20,7 @@ class Readiness:
     system_calls: tuple[str, ...]
     edge_triggered: bool
     certain: bool
+    tells_end: bool
     capabilities: Mapping[str, bool | int | None]
     @property
     def statistics(self) -> Statistics: ...
@@ -32,6 +33,12 @@ class Readiness:
         """Called from wait(): *fd* is ready for *events* (REPORTS_READABLE ...)."""
 
     def open(self) -> None: ...
+    def bind(self) -> None:
+        """This thread is going to run the loop; called at each start."""
+
+    def unbind(self) -> None:
+        """This thread runs the loop no more, or is about to start a child process."""
+
     def add(self, fd: int, events: int) -> None:
         """Watch *fd*, which is not watched, for *events*."""
 
@@ -40,6 +47,9 @@ class Readiness:
 
     def remove(self, fd: int) -> None:
         """Stop watching *fd*; it may be closed already."""
+
+    def expect_writable(self, fd: int) -> None:
+        """Of an edge-triggered model: somebody waits for room who has not tried to write."""
 
     def wait(self, timeout_s: float) -> None:
         """Report what is ready; wait for that *timeout_s* seconds, for ever if negative."""

@@ -11,7 +11,9 @@ Level or edge.  A level-triggered model repeats itself while data is left, so on
 report is enough.  An edge-triggered one speaks once: `maybe_ready` remembers what it said until
 an attempt shows that nothing is left (NOT_DONE, or DONE_AND_EXHAUSTED: epoll(7), a short read
 or write means drained).  One exception, which loses the end of the stream if missed: data and
-FIN that arrive together are one edge, so after a hang-up a short read is not the end.
+FIN that arrive together are one edge, so after a hang-up a short read is not the end.  A model
+that does not tell the end of a stream from data (`tells_end`) speaks once for each instead: there
+a second word since the last attempt makes a short read doubtful.
 """
 
 from headrace.kernel.errno cimport EBADF, EMFILE
@@ -49,6 +51,7 @@ cdef class Readiness:
     system_calls = ()
     edge_triggered = False
     certain = True
+    tells_end = True
     capabilities = {
         "edge_triggered": False,
         "cancels_at_once": True,
@@ -86,6 +89,12 @@ cdef class Readiness:
     cpdef open(self):
         pass
 
+    cpdef bind(self):
+        pass
+
+    cpdef unbind(self):
+        pass
+
     cpdef add(self, int fd, int events):
         raise NotImplementedError(f"{type(self).__name__}.add")
 
@@ -94,6 +103,9 @@ cdef class Readiness:
 
     cpdef remove(self, int fd):
         raise NotImplementedError(f"{type(self).__name__}.remove")
+
+    cpdef expect_writable(self, int fd):
+        """Of an edge-triggered model: somebody waits for room who has not tried to write."""
 
     cpdef wait(self, double timeout_s):
         raise NotImplementedError(f"{type(self).__name__}.wait")
@@ -172,8 +184,14 @@ cdef class Registration(Runnable):
         """An edge where another attempt is queued: that one will do, pollers run once in a turn."""
         if not self.queued or events & (HANGUP | ENDING):
             return False
-        self.maybe_ready |= events
+        self.remember(events)
         return True
+
+    cdef void remember(self, int events) noexcept:
+        """Keep what an edge has said until an attempt shows that nothing is left."""
+        if events & self.maybe_ready & READABLE and not self.reactor.tells_end:
+            self.doubtful = True
+        self.maybe_ready |= events & (READABLE | WRITABLE)
 
     cdef int run(self, int events, unsigned int flags) except -1:
         cdef Reactor reactor = self.reactor
@@ -186,8 +204,8 @@ cdef class Registration(Runnable):
             self.hangup = True
         if events & HANGUP:
             events |= READABLE | WRITABLE
-        if reactor.edge_triggered:
-            self.maybe_ready |= events & (READABLE | WRITABLE)
+        if reactor.edge_triggered and not events & AGAIN:
+            self.remember(events)
         try:
             # First, before anybody takes what they are told of.
             if self.poller is not None:
@@ -272,11 +290,14 @@ cdef class Registration(Runnable):
                 continue
             outcome = operation.perform(&self.reactor.statistics.counters)
             if outcome == OUTCOME_NOT_DONE:
-                self.maybe_ready &= ~side
+                self.drained(side)
                 return 0
             self.reactor.statistics.counters.completions += 1
             if outcome == OUTCOME_DONE_AND_EXHAUSTED and not self.hangup:
-                self.maybe_ready &= ~side
+                if side == READABLE and self.doubtful:
+                    self.doubtful = False
+                else:
+                    self.drained(side)
             budget -= 1
             if not operation.goes_on():
                 self.take_out(operation)
@@ -290,6 +311,11 @@ cdef class Registration(Runnable):
                 return 0
         return 0
 
+    cdef void drained(self, int side) noexcept:
+        self.maybe_ready &= ~side
+        if side == READABLE:
+            self.doubtful = False
+
 
 cdef class Reactor(Model):
     def __init__(self, Readiness readiness):
@@ -298,6 +324,7 @@ cdef class Reactor(Model):
         self.pool = BufferPool(BUFFER_COUNT, BUFFER_SIZE)
         self.edge_triggered = readiness.edge_triggered
         self.certain = readiness.certain
+        self.tells_end = readiness.tells_end
         limit = readiness.capabilities.get("descriptor_max")
         self.descriptor_max = -1 if limit is None else limit
 
@@ -318,8 +345,14 @@ cdef class Reactor(Model):
         self.is_open = True
 
     cpdef bind(self):
-        if self.generation == fork_generation():
-            return
+        if self.generation != fork_generation():
+            self.renew()
+        self.readiness.bind()
+
+    cpdef unbind(self):
+        self.readiness.unbind()
+
+    cdef int renew(self) except -1:
         # A forked child: what it changed in the shared epoll instance would change for the
         # parent, so it gets its own.
         self.generation = fork_generation()
@@ -328,6 +361,7 @@ cdef class Reactor(Model):
         for registration in self.registrations:
             (<Registration>registration).watched = 0
             self.watch(<Registration>registration)
+        return 0
 
     cpdef int submit(self, Operation operation) except -1:
         cdef Registration registration = self.registration_of(operation.fd)
@@ -352,6 +386,8 @@ cdef class Reactor(Model):
         registration.insert(operation)
         was_watched = registration.watched
         try:
+            if self.edge_triggered and operation.kind == KIND_POLL and operation.events & WRITABLE:
+                self.readiness.expect_writable(operation.fd)
             self.watch(registration)
         except BaseException:
             registration.take_out(operation)

@@ -26,6 +26,7 @@ BUILT_IN = {
     "poll": "headrace.models.poll:PollReadiness",
     "epoll": "headrace.models.epoll:EpollReadiness",
     "epoll-edge": "headrace.models.epoll_edge:EpollEdgeReadiness",
+    "signal": "headrace.models.signal:SignalReadiness",
     "uring": "headrace.models.uring:Uring",
 }
 # What model=None takes: the first that is available.

@@ -1,0 +1,1 @@
+cdef int real_time_signal() except -1

@@ -1,0 +1,4 @@
+from headrace.models.reactor import Readiness
+
+class SignalReadiness(Readiness):
+    """The kernel sends the thread a signal when a descriptor becomes ready."""

@@ -1,0 +1,203 @@
+"""What only signal-driven I/O can get wrong: full queues, masks, and who owns a descriptor."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import headrace
+
+F_GETOWN_EX = 16
+TIMEOUT_S = 60
+
+OVERFLOW = """\
+import asyncio, headrace, json, resource
+resource.setrlimit(resource.RLIMIT_SIGPENDING, (2, 2))
+
+async def echo(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data.upper())
+    writer.close()
+
+async def client(address, number):
+    reader, writer = await asyncio.open_connection(*address)
+    for turn in range(20):
+        writer.write(b"%d %d of many\\n" % (number, turn))
+        assert await reader.readline() == b"%d %d OF MANY\\n" % (number, turn)
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    await asyncio.gather(*[client(address, number) for number in range(100)])
+    server.close()
+    await server.wait_closed()
+    return asyncio.get_running_loop().statistics()["completion_overflows"]
+
+print(json.dumps(headrace.run(main(), model="signal")))
+"""
+
+
+@pytest.fixture
+def loop():
+    loop = headrace.new_event_loop("signal")
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def pair():
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        yield left, right
+
+
+def owner_of(sock):
+    kind_and_pid = fcntl.fcntl(sock, F_GETOWN_EX, bytes(8))
+    return int.from_bytes(kind_and_pid[4:], sys.byteorder, signed=True)
+
+
+def is_asynchronous(sock):
+    return bool(fcntl.fcntl(sock, fcntl.F_GETFL) & fcntl.FASYNC)
+
+
+def test_queue_that_overflows_under_load_loses_no_request():
+    done = subprocess.run(
+        [sys.executable, "-c", OVERFLOW],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert json.loads(done.stdout) > 0
+
+
+def test_thread_blocks_the_signals_only_while_it_runs_the_loop(loop):
+    def blocked():
+        return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    async def main():
+        return blocked()
+
+    before = blocked()
+    during = loop.run_until_complete(main())
+    assert signal.SIGIO in during
+    assert len(during - before) == 2
+    assert blocked() == before
+
+
+def test_signals_that_the_thread_blocked_itself_stay_blocked(loop):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+    try:
+        loop.run_until_complete(asyncio.sleep(0))
+        assert signal.SIGIO in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_child_process_inherits_no_blocked_signal(loop):
+    async def main():
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "import signal; print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))",
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await child.communicate()
+        return output
+
+    assert loop.run_until_complete(main()) == b"[]\n"
+
+
+def test_descriptor_that_another_loop_owns_is_watched_by_both(loop, pair):
+    left, right = pair
+    watched, told_other = threading.Event(), threading.Event()
+
+    async def other():
+        asyncio.get_running_loop().add_reader(left, told_other.set)
+        await asyncio.sleep(0)
+        watched.set()
+        while not told_other.is_set():
+            await asyncio.sleep(0.001)
+        asyncio.get_running_loop().remove_reader(left)
+
+    async def main():
+        told = asyncio.Event()
+        loop.add_reader(left, told.set)
+        thread = threading.Thread(target=lambda: headrace.run(other(), model="signal"))
+        thread.start()
+        await asyncio.to_thread(watched.wait, TIMEOUT_S)
+        assert owner_of(left) == threading.get_native_id()
+        right.send(b"x")
+        await told.wait()
+        await asyncio.to_thread(thread.join, TIMEOUT_S)
+        loop.remove_reader(left)
+
+    loop.run_until_complete(main())
+    assert told_other.is_set()
+
+
+@pytest.mark.parametrize("removes", [True, False], ids=["removed", "closed"])
+def test_descriptor_belongs_to_nobody_afterwards(pair, removes):
+    left, _ = pair
+    loop = headrace.new_event_loop("signal")
+
+    async def main():
+        loop.add_reader(left, print)
+        assert owner_of(left) == threading.get_native_id()
+        assert is_asynchronous(left)
+        if removes:
+            loop.remove_reader(left)
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert owner_of(left) == 0
+    assert not is_asynchronous(left)
+
+
+def test_descriptors_that_send_no_signals_are_watched_all_the_same(loop):
+    event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    async def main():
+        told = loop.create_future()
+        loop.add_reader(event, told.set_result, None)
+        loop.call_later(0.01, os.eventfd_write, event, 1)
+        await told
+        loop.remove_reader(event)
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        os.close(event)
+
+
+def test_handler_for_sigio_of_the_program_stays(loop):
+    # In a process of its own: the empty handler is installed once in a process.
+    program = """
+import asyncio, headrace, os, signal
+seen = []
+signal.signal(signal.SIGIO, lambda *_: seen.append(1))
+async def main(): await asyncio.sleep(0)
+headrace.run(main(), model="signal")
+os.kill(os.getpid(), signal.SIGIO)
+print(seen)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.stderr, done.stdout) == ("", "[1]\n")
