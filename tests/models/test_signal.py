@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ import pytest
 
 import headrace
 
+F_SETOWN_EX = 15
 F_GETOWN_EX = 16
+F_OWNER_PID = 1
 TIMEOUT_S = 60
 
 OVERFLOW = """\
@@ -146,6 +149,41 @@ def test_descriptor_that_another_loop_owns_is_watched_by_both(loop, pair):
 
     loop.run_until_complete(main())
     assert told_other.is_set()
+
+
+def test_number_that_is_another_owners_by_now_keeps_its_owner(loop, pair):
+    left, right = pair
+
+    async def main():
+        loop.add_reader(left.fileno(), print)
+        # Closed behind our back, and the number given to what another process is told of.
+        os.dup2(right.fileno(), left.fileno())
+        fcntl.fcntl(left, F_SETOWN_EX, struct.pack("ii", F_OWNER_PID, os.getppid()))
+        loop.remove_reader(left.fileno())
+
+    loop.run_until_complete(main())
+    assert owner_of(left) == os.getppid()
+
+
+def test_connection_costs_one_recv_a_request_also_when_the_loop_runs_again(loop):
+    requests = 50
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        near = socket.create_connection(listening.getsockname())
+        far, _ = listening.accept()
+
+    async def ask(reader):
+        for _ in range(requests):
+            far.send(b"request")
+            assert await reader.readexactly(7) == b"request"
+
+    with far:
+        reader, writer = loop.run_until_complete(asyncio.open_connection(sock=near))
+        loop.run_until_complete(ask(reader))
+        before = loop.statistics()["system_calls"]["recv"]
+        loop.run_until_complete(ask(reader))
+        assert loop.statistics()["system_calls"]["recv"] - before <= requests + 1
+        writer.close()
+        loop.run_until_complete(writer.wait_closed())
 
 
 @pytest.mark.parametrize("removes", [True, False], ids=["removed", "closed"])

@@ -36,7 +36,8 @@ cdef class SignalReadiness(Readiness):
     cdef int set_watch(self, int fd, Watch watch) except -1
     cdef int begin(self, int fd) except -1
     cdef int begin_late(self, int fd) except -1
-    cdef int remove_all(self) except -1
+    cdef int refuse_signals(self, int fd) noexcept
+    cdef int owner_of(self, int fd) noexcept
     cdef bint ask_for_signals(self, int fd) except -1
     cdef int use_helper(self, int fd) except -1
     cdef int look_at(self, int fd) except -1

@@ -14,8 +14,8 @@ when idle.  (2) The queue is finite (RLIMIT_SIGPENDING, for all processes of a u
 signal that finds it full is lost, and plain SIGIO comes instead.  Then the queue is emptied, and
 one poll(2) over everything tells what was lost.  The same is done when a thread begins to run
 the loop.  (3) Blocked signals are inherited by threads and children: they are blocked only while
-a thread runs the loop, and not while it starts a child (see EventLoop).  (4) A descriptor that
-is owned already, by the loop of another thread or process, must not be taken away from it.
+a thread runs the loop, and not while it starts a child (see loop/processes.py).  (4) A descriptor
+that is owned already, by the loop of another thread or process, must not be taken away from it.
 
 Decision.  What sends no signals (event and process descriptors, terminals, the writing side of
 Unix datagrams) and what sends them to others is watched by a helper, an edge-triggered epoll
@@ -143,29 +143,32 @@ cdef class SignalReadiness(Readiness):
         pass
 
     cpdef remove(self, int fd):
-        cdef int off = 0
-        cdef int watch = self.watches[fd] if fd < self.size else WATCH_NONE
+        if fd >= self.size:
+            return
         if self.is_signalled(fd):
-            # The file may live on in another process; and its next owner is to find it free.
-            self.statistics.counters.system_calls[CALL_IOCTL] += 1
-            signal_h.ioctl(fd, signal_h.FIOASYNC, &off)
-            self.give_up(fd)
-        elif watch == WATCH_BY_HELPER:
+            self.refuse_signals(fd)
+        elif self.watches[fd] == WATCH_BY_HELPER:
             self.helped -= 1
             self.helper.remove(fd)
-        if watch != WATCH_NONE:
-            self.watches[fd] = WATCH_NONE
+        self.watches[fd] = WATCH_NONE
 
-    cdef int remove_all(self) except -1:
-        """Of those that still send us signals: a number may be another's by now."""
+    cdef int refuse_signals(self, int fd) noexcept:
+        """The file may live on in another process; and its next owner is to find it free.
+
+        If it is still ours: it may have been closed, and the number be the file of another loop.
+        """
+        cdef int off = 0
+        if self.owner_of(fd) != self.owner:
+            return 0
+        self.statistics.counters.system_calls[CALL_IOCTL] += 1
+        signal_h.ioctl(fd, signal_h.FIOASYNC, &off)
+        return self.give_up(fd)
+
+    cdef int owner_of(self, int fd) noexcept:
+        """The thread or process that is sent the signals, 0 for none; -1 with errno."""
         cdef signal_h.f_owner_ex owner
-        cdef int fd
-        for fd in range(self.size):
-            if self.is_signalled(fd):
-                if signal_h.owner_ex(fd, signal_h.F_GETOWN_EX, &owner) == 0:
-                    if owner.pid == self.owner:
-                        self.remove(fd)
-        return 0
+        self.statistics.counters.system_calls[CALL_FCNTL] += 1
+        return owner.pid if signal_h.owner_ex(fd, signal_h.F_GETOWN_EX, &owner) == 0 else -1
 
     cdef int give_up(self, int fd) noexcept:
         cdef signal_h.f_owner_ex nobody
@@ -214,13 +217,13 @@ cdef class SignalReadiness(Readiness):
 
     cdef bint ask_for_signals(self, int fd) except -1:
         """False where the descriptor has an owner already, or sends nothing."""
-        cdef signal_h.f_owner_ex owner
         cdef int on = 1
-        self.statistics.counters.system_calls[CALL_FCNTL] += 2
-        if signal_h.owner_ex(fd, signal_h.F_GETOWN_EX, &owner) < 0:
+        cdef int owner = self.owner_of(fd)
+        if owner == -1:
             raise_os_error(errno, f"signal cannot watch descriptor {fd}")
-        if owner.pid != 0 and owner.pid != self.owner:
+        if owner != 0 and owner != self.owner:
             return False
+        self.statistics.counters.system_calls[CALL_FCNTL] += 1
         if self.set_owner(fd) < 0 or signal_h.set_signal(fd, signal_h.F_SETSIG, self.number) < 0:
             raise_os_error(errno, f"signal cannot watch descriptor {fd}")
         self.statistics.counters.system_calls[CALL_IOCTL] += 1
@@ -253,7 +256,7 @@ cdef class SignalReadiness(Readiness):
 
     cdef int look_at_all(self) except -1:
         cdef pollfd *entries = <pollfd *>realloc(NULL, max(self.size, 1) * sizeof(pollfd))
-        cdef int fd, index, events
+        cdef int fd, index
         cdef int count = 0
         if entries == NULL:
             raise MemoryError()
@@ -267,9 +270,7 @@ cdef class SignalReadiness(Readiness):
             self.statistics.counters.system_calls[CALL_POLL] += 1
             poll(entries, count, 0)
             for index in range(count):
-                # Nothing tells what was lost: a short read is not the end.
-                events = as_events(entries[index].revents) | ENDING | WRITABLE
-                self.report(entries[index].fd, events)
+                self.report(entries[index].fd, as_events(entries[index].revents) | WRITABLE)
         finally:
             free(entries)
         return 0
@@ -370,9 +371,11 @@ cdef class SignalReadiness(Readiness):
         return self.look_at_all()
 
     cpdef close(self):
+        cdef int fd
         self.unbind()
         if self.generation == fork_generation():  # else they are the parent's
-            self.remove_all()
+            for fd in range(self.size):
+                self.remove(fd)
         if self.helper is not None:
             self.helper.close()
             self.helper = None
