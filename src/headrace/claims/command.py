@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from headrace.claims.catalogue import UnknownClaimError, choose
 from headrace.claims.claim import FAILED, SCALES, Claim
 from headrace.claims.options import Options, parse
-from headrace.kernel.standard_output import OutputError, standard_output
+from headrace.kernel.standard_output import standard_output
 from headrace.lab.options import STANDARD_OUTPUT, BadArgumentsError
 from headrace.lab.stopping import Stopped, stopping_signals
 
@@ -110,24 +109,16 @@ def show(options: Options, results: Sequence[Result], *, interrupted: bool) -> b
     from headrace.claims.report import build_report
     from headrace.lab.machine import describe_machine, machine_line, versions
     from headrace.lab.report import json_text
-    from headrace.lab.show import Written, write
+    from headrace.lab.show import deliver
 
     machine = describe_machine()
     report = build_report(results, options.scale, machine, versions(), interrupted=interrupted)
-    wanted = [(options.json, json_text), (options.html, build_page)]
-    # The files first, as nobody may read standard output any more.
-    wanted.sort(key=lambda one: one[0] == STANDARD_OUTPUT)
-    files = [write(path, text, report, PROGRAM) for path, text in wanted if path is not None]
-    try:
-        with standard_output():
-            print_table(options, report, machine_line(machine))
-    except OutputError as error:
-        files.append(Written(False, f"{PROGRAM}: {error}"))
-    with suppress(OSError):  # standard error may be the same file, and as full
-        for file in files:
-            if file.line:
-                print(file.line, file=sys.stderr)
-    return all(file.is_written for file in files)
+    return deliver(
+        PROGRAM,
+        report,
+        [(options.json, json_text), (options.html, build_page)],
+        lambda: print_table(options, report, machine_line(machine)),
+    )
 
 
 def print_table(options: Options, report: dict[str, object], footer: str) -> None:

@@ -34,16 +34,30 @@ def show(options: Options, rows: Sequence[Row], cores: Cores, *, interrupted: bo
     """Writes the files and prints the table; answers whether all of it was written."""
     machine = describe_machine()
     report = build_report(options, rows, machine, versions(), cores, interrupted=interrupted)
-    wanted = [(options.json, json_text), (options.html, build_page)]
+    return deliver(
+        PROGRAM,
+        report,
+        [(options.json, json_text), (options.html, build_page)],
+        lambda: print_rows(options, report, machine_line(machine)),
+    )
+
+
+def deliver(
+    program: str,
+    report: Mapping[str, Any],
+    wanted: Sequence[tuple[str | None, Writer]],
+    print_table: Callable[[], None],
+) -> bool:
+    """Writes the reports that have a path, and the table; answers whether all was written."""
     # The files first: after a hang-up, or when nobody reads standard output any more, which ends
     # this process, they are asked for still.
-    wanted.sort(key=lambda one: one[0] == STANDARD_OUTPUT)
-    files = [write(path, text, report, PROGRAM) for path, text in wanted if path is not None]
+    ordered = sorted(wanted, key=lambda one: one[0] == STANDARD_OUTPUT)
+    files = [write(path, text, report, program) for path, text in ordered if path is not None]
     try:
         with standard_output():
-            print_rows(options, report, machine_line(machine))
+            print_table()
     except OutputError as error:
-        files.append(Written(False, f"{PROGRAM}: {error}"))
+        files.append(Written(False, f"{program}: {error}"))
     with suppress(OSError):  # standard error may be the same file, and as full
         for file in files:
             if file.line:
