@@ -14,8 +14,9 @@ when idle.  (2) The queue is finite (RLIMIT_SIGPENDING, for all processes of a u
 signal that finds it full is lost, and plain SIGIO comes instead.  Then the queue is emptied, and
 one poll(2) over everything tells what was lost.  The same is done when a thread begins to run
 the loop.  (3) Blocked signals are inherited by threads and children: they are blocked only while
-a thread runs the loop, and not while it starts a child (see loop/processes.py).  (4) A descriptor
-that is owned already, by the loop of another thread or process, must not be taken away from it.
+a thread runs the loop, and not while asyncio starts a child there (see loop/processes.py).  (4) A
+descriptor that is owned already, by the loop of another thread or process, must not be taken away
+from it.
 
 Decision.  What sends no signals (event and process descriptors, terminals, the writing side of
 Unix datagrams) and what sends them to others is watched by a helper, an edge-triggered epoll
