@@ -106,6 +106,7 @@ def test_peer_sees_the_end_of_a_connection_before_what_was_scheduled_after_it(ru
     run(main())
 
 
+@pytest.mark.prompt
 def test_write_buffer_is_empty_one_turn_after_a_write_that_the_kernel_takes(run, loop):
     """aiohttp reports the progress of an upload by it."""
 
@@ -139,5 +140,88 @@ def test_method_of_a_connection_can_be_replaced(run, loop):
             assert far.recv(100) == b"for the peer"
             transport.close()
         assert written == [b"for the list"]
+
+    run(main())
+
+
+class Paused(asyncio.Protocol):
+    """Notes what it is told of flow control."""
+
+    def __init__(self):
+        self.told = []
+
+    def pause_writing(self):
+        self.told.append("pause")
+
+    def resume_writing(self):
+        assert self.told[-1:] == ["pause"]
+        self.told.append("resume")
+
+
+def test_protocol_is_not_told_to_resume_what_another_was_told_to_pause(
+    headrace_run, headrace_loop, complaints
+):
+    """start_tls() puts another protocol in a paused one's place; asyncio tells it all the same."""
+    loop = headrace_loop
+
+    async def main():
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        transport, first = await loop.create_connection(Paused, sock=near)
+        with far:
+            data = bytes(1_000_000)
+            transport.write(data)
+            assert first.told == ["pause"]
+            second = Paused()
+            transport.set_protocol(second)
+            transport.set_protocol(second)
+            received = len(await loop.sock_recv(far, len(data)))
+            transport.write(b"x")
+            assert second.told == ["pause"], "it has room again, and did not say so"
+            while received < len(data) + 1:
+                received += len(await loop.sock_recv(far, len(data)))
+            while second.told[-1] == "pause":
+                await asyncio.sleep(0)
+            assert second.told == ["pause", "resume"]
+            assert first.told == ["pause"]
+            transport.close()
+
+    headrace_run(main())
+    assert complaints == []
+
+
+def test_connection_whose_user_makes_its_socket_non_blocking_loses_nothing(run, loop):
+    """As asyncio's is already; a model of ours may have made it blocking."""
+
+    class Collecting(asyncio.Protocol):
+        def __init__(self):
+            self.received = bytearray()
+            self.ended = loop.create_future()
+
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def data_received(self, data):
+            self.transport.get_extra_info("socket").setblocking(False)
+            self.received += data
+
+        def connection_lost(self, error):
+            self.ended.set_result(error)
+
+    async def main():
+        near, far = socket.socketpair()
+        ends = [(await loop.create_connection(Collecting, sock=end))[1] for end in (near, far)]
+        blocks = [bytes([number]) * 100_000 for number in range(40)]
+        for block in blocks:
+            for end in ends:
+                end.transport.write(block)
+                end.transport.get_extra_info("socket").setblocking(False)
+            await asyncio.sleep(0)
+        while any(len(end.received) < 4_000_000 for end in ends):
+            await asyncio.sleep(0.001)
+        for end in ends:
+            assert end.received == b"".join(blocks)
+            end.transport.close()
+            await end.ended
 
     run(main())

@@ -14,6 +14,13 @@ cdef class FlowControl(Connection):
         self.high_water = HIGH_WATER_DEFAULT
         self.low_water = HIGH_WATER_DEFAULT // 4
 
+    def set_protocol(self, protocol):
+        # Resume is the answer to pause: who comes after a protocol that was paused was not told
+        # so, and asyncio.sslproto takes an unasked resume_writing() for an error.
+        if protocol is not self.protocol:
+            self.protocol_paused = False
+        Connection.set_protocol(self, protocol)
+
     cdef int set_limits(self, object high, object low) except -1:
         if high is None:
             high = HIGH_WATER_DEFAULT if low is None else 4 * low
