@@ -27,7 +27,9 @@ from headrace.models.reactor cimport HANGUP, Readiness
 
 cdef class SelectReadiness(Readiness):
     name = "select"
-    capabilities = {**Readiness.capabilities, "descriptor_max": FD_SETSIZE - 1}
+    capabilities = {
+        **Readiness.capabilities, "regular_files": True, "descriptor_max": FD_SETSIZE - 1,
+    }
     waits = "select()"
     system_calls = ("pselect", "recv", "send", "accept4", "recvmmsg", "sendto")
 
