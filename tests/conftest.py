@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skip_prompt(items)
     wanted = config.getoption("--models")
     if wanted is None:
         return
@@ -32,6 +33,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if unwanted & _parameters(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if not unwanted & _parameters(item)]
+
+
+def skip_prompt(items: list[pytest.Item]) -> None:
+    """Tests marked `prompt` are not for models that declare that they are not."""
+    late = {info.name for info in headrace.models() if info.capabilities.get("prompt") is False}
+    for item in items:
+        if item.get_closest_marker("prompt") and late & _parameters(item):
+            item.add_marker(pytest.mark.skip(reason="the model is not prompt"))
 
 
 def _parameters(item: pytest.Item) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import runs as suite
-from selection import EXPECTED_FAILURES, MAKES_NO_LOOP, NOT_RUN, SAME_TESTS
+from selection import EXPECTED_FAILURES, MAKES_NO_LOOP, NEEDS_CAPABILITY, NOT_RUN, SAME_TESTS
 
 # Elsewhere than on the default Python, ./test leaves what is marked slow to asyncio_suite/run.py.
 EVERYWHERE = {"uring", "epoll"}
@@ -57,10 +57,11 @@ def test_class_passes_but_for_what_is_expected(runs, subject, name):
 
 def test_exclusions_are_few_and_each_has_its_reason():
     excluded = [*NOT_RUN.items()]
-    excluded += [
-        (f"{name}.{test}", reason)
-        for name, tests in EXPECTED_FAILURES.items()
-        for test, reason in tests.items()
-    ]
+    for named in (EXPECTED_FAILURES, *NEEDS_CAPABILITY.values()):
+        excluded += [
+            (f"{name}.{test}", reason)
+            for name, tests in named.items()
+            for test, reason in tests.items()
+        ]
     assert len(excluded) <= 55
     assert all(reason.strip() for _, reason in excluded)

@@ -23,7 +23,7 @@ import unittest
 import warnings
 from typing import Any
 
-from selection import MODULES
+from selection import MODULES, NEEDS_CAPABILITY
 
 
 class Outcomes(unittest.TestResult):
@@ -82,12 +82,26 @@ def put_headrace_below(case: type[unittest.TestCase], made: list[str]) -> None:
         case.create_event_loop = lambda self: new_event_loop()  # type: ignore[attr-defined]
 
 
+def skip_what_the_model_lacks(case: type[unittest.TestCase], name: str) -> None:
+    import headrace
+
+    chosen = next((info for info in headrace.models() if info.default), None)
+    for capability, classes_of_it in NEEDS_CAPABILITY.items():
+        if chosen is None or chosen.capabilities.get(capability):
+            continue
+        for test, reason in classes_of_it.get(name, {}).items():
+            if hasattr(case, test):
+                skip = unittest.skip(f"the model is not {capability}; the test {reason}")
+                setattr(case, test, skip(getattr(case, test)))
+
+
 def run(module_name: str, class_name: str) -> dict[str, Any]:
     module = importlib.import_module(f"test.test_asyncio.{module_name}")
     case = getattr(module, class_name)
     models: list[str] = []
     if "HEADRACE_MODEL" in os.environ:
         put_headrace_below(case, models)
+        skip_what_the_model_lacks(case, f"{module_name}.{class_name}")
     outcomes = Outcomes()
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
     unittest.TestSuite([suite]).run(outcomes)

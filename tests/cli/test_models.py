@@ -82,7 +82,7 @@ def test_models_lists_them_all_when_the_environment_names_none_of_them(headrace)
     outcome = headrace("models", HEADRACE_MODEL="kqueue")
     assert outcome.returncode == 0
     assert outcome.stderr.count("\n") == 1
-    assert "$HEADRACE_MODEL: unknown model 'kqueue': known are nonblocking," in outcome.stderr
+    assert "$HEADRACE_MODEL: unknown model 'kqueue': known are blocking," in outcome.stderr
     lines = outcome.stdout.splitlines()
     for model in package.models():
         assert any(line.startswith(f"  {model.name} ") for line in lines), model.name

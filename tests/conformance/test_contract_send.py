@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import socket
 import struct
 
@@ -43,7 +44,11 @@ def fill(sock):
 
 
 def drain(sock, count):
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
     while count:
+        # While a thread is in send(2), TCP hands on what is queued only when it comes out.
+        assert poll.poll(5000)
         count -= len(sock.recv(min(count, 1 << 20)))
 
 

@@ -121,6 +121,8 @@ def test_reader_removed_in_its_own_callback_is_not_called_again(loop, run, socke
     async def main():
         loop.add_reader(left, once)
         right.send(b"x")
+        while not calls:
+            await asyncio.sleep(0)
         await turns()
         assert calls == [1]
         loop.add_reader(left, once)

@@ -20,7 +20,7 @@ from headrace.lab import compare, contenders, options
         (["--seconds", "0"], "'0' is not a number of seconds from 0.05"),
         (["--repeat", "x"], "'x' is not a whole number"),
         (["--mode", "datagrams"], "'datagrams'"),
-        (["--models", "epoll,kqueue"], "unknown model 'kqueue'; known: nonblocking, select"),
+        (["--models", "epoll,kqueue"], "unknown model 'kqueue'; known: blocking, nonblocking"),
         (["--models", ","], "names no model"),
         (["--json", "/nowhere/at/all.json"], "no directory '/nowhere/at'"),
         (["--html", "/"], "'/' is a directory"),
@@ -54,7 +54,7 @@ from headrace.lab import compare, contenders, options
         ),
         (
             ["--http", "http://127.0.0.1:1/", "--models", "kqueue", "--", "x"],
-            "unknown model 'kqueue'; known: nonblocking",
+            "unknown model 'kqueue'; known: blocking",
         ),
         (["--json", "x", "--html", "./x"], "--json and --html are the same file: './x'"),
         (["--json", "-", "--html", "-"], "only one of them fits standard output"),

@@ -34,7 +34,7 @@ def test_new_event_loop_prefers_its_argument_to_the_environment(model, monkeypat
 
 @pytest.mark.parametrize("name", ["nonsense", "URING", "epoll ", "blocking;"])
 def test_unknown_model_is_named_with_the_known_ones(name, monkeypatch):
-    known = "nonblocking, select, poll, epoll, epoll-edge, signal, uring"
+    known = "blocking, nonblocking, select, poll, epoll, epoll-edge, signal, aio, uring"
     expected = f"unknown model {name!r}: known are {known}"
     with pytest.raises(headrace.UnknownModelError) as raised:
         headrace.new_event_loop(name)

@@ -234,17 +234,20 @@ class Slow(asyncio.Protocol, asyncio.DatagramProtocol):
 
 
 def test_slow_callback_of_a_pipe_is_logged_with_its_descriptor(headrace_loop, headrace_run, caplog):
+    received = headrace_loop.create_future()
+
+    class Once(asyncio.Protocol):
+        def data_received(self, data):
+            received.set_result(data)
+
     async def main():
         reader, writer = os.pipe()
-        transport, _ = await headrace_loop.connect_read_pipe(
-            asyncio.Protocol, os.fdopen(reader, "rb", 0)
-        )
+        transport, _ = await headrace_loop.connect_read_pipe(Once, os.fdopen(reader, "rb", 0))
         await asyncio.sleep(0)
         caplog.clear()
         headrace_loop.slow_callback_duration = 0.0
         os.write(writer, b"data")
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await received
         headrace_loop.slow_callback_duration = 60
         transport.close()
         os.close(writer)

@@ -309,9 +309,8 @@ def test_callback_that_ends_the_program_ends_it_and_the_loop_can_go_on(
     async def provoke():
         loop.call_soon(loop.call_soon, ran.append, "queued")
         made["server"] = await loop.create_server(factory, "127.0.0.1", 0)
-        made["sock"] = socket.socket()
+        made["sock"] = socket.create_connection(made["server"].sockets[0].getsockname())
         made["sock"].setblocking(False)
-        await loop.sock_connect(made["sock"], made["server"].sockets[0].getsockname())
         made["sending"] = loop.create_task(send_all())
         await loop.create_future()
 

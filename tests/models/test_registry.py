@@ -203,8 +203,8 @@ info = found["plain-poll"]
 assert info.available and info.reason is None and info.waits == "select.poll()", info
 assert not found["absent"].available
 assert found["epoll"].available
-assert list(found)[:7] == [
-    "nonblocking", "select", "poll", "epoll", "epoll-edge", "signal", "uring",
+assert list(found)[:9] == [
+    "blocking", "nonblocking", "select", "poll", "epoll", "epoll-edge", "signal", "aio", "uring",
 ]
 """
     answer = run(distribution, program)

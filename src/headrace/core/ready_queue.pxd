@@ -28,6 +28,7 @@ cdef class ReadyQueue:
     cdef size_t mask
     cdef object for_collector      # None: see core/collector.pxd
 
+    cdef bint holds(self, Runnable runnable) noexcept
     cdef int grow(self) except -1
     cdef void clear(self) noexcept
     cdef void shrink(self) noexcept

@@ -49,6 +49,14 @@ cdef class ReadyQueue:
     def __repr__(self):
         return f"<ReadyQueue count={self.count} capacity={self.mask + 1}>"
 
+    cdef bint holds(self, Runnable runnable) noexcept:
+        """Has something of *runnable* not come up yet?  Looks at every entry."""
+        cdef size_t index
+        for index in range(self.count):
+            if self.entries[(self.head + index) & self.mask].runnable == <PyObject *>runnable:
+                return True
+        return False
+
     cdef int grow(self) except -1:
         cdef size_t index
         cdef size_t capacity = (self.mask + 1) * 2

@@ -7,10 +7,10 @@ somebody asks.  System calls are those that the model and its operations make, b
 from libc.string cimport memset
 
 SYSTEM_CALL_NAMES = (
-    "accept4", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "fcntl", "getsockopt",
-    "io_uring_enter", "io_uring_register", "io_uring_setup", "ioctl", "nanosleep", "poll", "ppoll",
-    "pselect", "read", "recv", "recvfrom", "recvmmsg", "rt_sigtimedwait", "sched_yield",
-    "send", "sendfile", "sendto", "write",
+    "accept4", "connect", "epoll_create1", "epoll_ctl", "epoll_wait", "fcntl", "futex",
+    "getsockopt", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioctl", "nanosleep",
+    "poll", "ppoll", "pread64", "pselect", "pwrite64", "read", "recv", "recvfrom", "recvmmsg",
+    "rt_sigqueueinfo", "rt_sigtimedwait", "sched_yield", "send", "sendfile", "sendto", "write",
 )
 KIND_NAMES = (
     "accept", "connect", "poll", "read", "receive", "receive_from", "receive_into", "send",

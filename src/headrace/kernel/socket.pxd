@@ -28,7 +28,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX
     int SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_NONBLOCK, SOCK_CLOEXEC
     int SOL_SOCKET, SO_DOMAIN, SO_ERROR, SO_TYPE
-    int SHUT_WR
+    int SHUT_RD, SHUT_WR, SHUT_RDWR
     int MSG_DONTWAIT, MSG_NOSIGNAL
 
     ssize_t recv(int fd, void *buffer, size_t length, int flags)

@@ -12,8 +12,9 @@ cdef extern from * nogil:
     #endif
     #include <fcntl.h>
     """
-    int F_GETFD, F_GETPIPE_SZ
+    int F_GETFD, F_GETFL, F_SETFL, F_GETPIPE_SZ, F_DUPFD_CLOEXEC, O_NONBLOCK
     int fcntl(int fd, int command)
+    int set_flags "fcntl"(int fd, int command, int flags)
 
 cdef extern from "<pthread.h>" nogil:
     int pthread_atfork(void (*prepare)() noexcept, void (*parent)() noexcept,

@@ -146,9 +146,12 @@ cdef class Connection(Runnable):
     @property
     def _sock(self):
         if self.sock is None and self.fd >= 0:
-            self.sock = socket.socket(fileno=self.fd)
-            # The descriptor is; the object does not know, and in debug mode asyncio asks it.
-            self.sock.setblocking(False)
+            sock = socket.socket(fileno=self.fd)
+            # Non-blocking as asyncio's users know it, and without a call that would make the
+            # descriptor so: how it is, is the model's business.
+            self.sock = socket.socket(
+                sock.family, sock.type | socket.SOCK_NONBLOCK, sock.proto, fileno=sock.detach()
+            )
         return self.sock
 
     @property
@@ -257,6 +260,7 @@ cdef class Connection(Runnable):
         """
         if self.fd < 0 or self.lost:
             raise ConnectionAbortedError("the connection was closed")
+        self.loop._model.lend(self.fd)
         self.loan = self.loop.create_future()
         return self.loan
 

@@ -26,6 +26,7 @@ class BlankModel(Model):
         "multishot": False,  # one submission, many completions, without being asked again
         "batches": False,  # one system call for many operations
         "regular_files": False,  # can wait for descriptors of regular files
+        "prompt": True,  # what the kernel can do at once has completed by the next turn
         "descriptor_max": None,  # the largest descriptor, None where there is no limit
     }
 
@@ -95,6 +96,13 @@ class BlankModel(Model):
 
     def flush(self) -> None:
         """Hand over at once what was submitted or cancelled: a close(2) is about to follow."""
+        raise NotImplementedError
+
+    def lend(self, fd: int) -> None:
+        """The owner of *fd* lets others call the kernel with it; their calls must not block.
+
+        sendfile(2) has no flag for that: what you have made blocking, make non-blocking again.
+        """
         raise NotImplementedError
 
     def forget(self, fd: int) -> None:

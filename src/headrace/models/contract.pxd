@@ -29,5 +29,6 @@ cdef class Model:
     cpdef int cancel(self, Operation operation) except -1
     cpdef wait(self, double timeout_s)
     cpdef flush(self)
+    cpdef lend(self, int fd)
     cpdef forget(self, int fd)
     cpdef close(self)

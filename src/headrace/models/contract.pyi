@@ -92,6 +92,9 @@ class Model:
     def flush(self) -> None:
         """Hand over at once what was submitted or cancelled."""
 
+    def lend(self, fd: int) -> None:
+        """The owner of *fd* lets others call the kernel with it, and will not block."""
+
     def forget(self, fd: int) -> None:
         """The owner of *fd* is about to close it."""
 

@@ -15,6 +15,7 @@ A model takes operations and completes them.  Its verbs:
     wait(timeout_s)    put what has completed into the ready queue; wait for that at most
                        timeout_s seconds, for ever if negative, not at all if 0
     flush()            hand over at once what was submitted or cancelled (before a close(2))
+    lend(fd)           the owner of fd lets others call the kernel with it, and will not block
     forget(fd)         the owner of fd is about to close it
     time()             the model's own clock in seconds; asked only where has_own_clock is true
     close()            give everything back; nothing completes any more
@@ -102,6 +103,7 @@ cdef class Model:
         "batches": False,
         "regular_files": False,
         "descriptor_max": None,
+        "prompt": False,
     }
     has_own_clock = False
 
@@ -250,6 +252,9 @@ cdef class Model:
         raise NotImplementedError(f"{type(self).__name__}.wait")
 
     cpdef flush(self):
+        pass
+
+    cpdef lend(self, int fd):
         pass
 
     cpdef forget(self, int fd):

@@ -59,6 +59,7 @@ cdef class Readiness:
         "batches": False,
         "regular_files": False,
         "descriptor_max": None,
+        "prompt": True,
     }
 
     @classmethod

@@ -21,12 +21,14 @@ ENVIRONMENT_VARIABLE = "HEADRACE_MODEL"
 
 # In the order of Stevens' chapter: who waits and who copies moves from the caller to the kernel.
 BUILT_IN = {
+    "blocking": "headrace.models.blocking:Blocking",
     "nonblocking": "headrace.models.nonblocking:NonblockingReadiness",
     "select": "headrace.models.select:SelectReadiness",
     "poll": "headrace.models.poll:PollReadiness",
     "epoll": "headrace.models.epoll:EpollReadiness",
     "epoll-edge": "headrace.models.epoll_edge:EpollEdgeReadiness",
     "signal": "headrace.models.signal:SignalReadiness",
+    "aio": "headrace.models.aio:Aio",
     "uring": "headrace.models.uring:Uring",
 }
 # What model=None takes: the first that is available.

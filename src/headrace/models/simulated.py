@@ -148,6 +148,7 @@ class SimulatedModel(Model):
         "batches": True,
         "regular_files": True,
         "descriptor_max": None,
+        "prompt": False,
     }
 
     def __init__(self, faults: Faults | None = None) -> None:

@@ -120,6 +120,7 @@ cdef class Uring(Model):
         "batches": True,
         "regular_files": True,
         "descriptor_max": None,
+        "prompt": True,
     }
 
     def __cinit__(self, *arguments, **keywords):

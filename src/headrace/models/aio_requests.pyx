@@ -1,0 +1,178 @@
+"""What no loop owns of POSIX AIO: its requests, the signal, and where that finds a loop.
+
+glibc may still write to a request, and a signal may still name one, when the loop that began it is
+closed: so requests and inboxes are never freed, but used again.
+"""
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from headrace.kernel cimport aio as aio_h
+from headrace.kernel cimport pthread as pthread_h
+from headrace.kernel.errno cimport EINPROGRESS
+from headrace.kernel.fork cimport fork_generation
+from headrace.kernel.real_time_signal cimport reserve_signal
+from headrace.kernel.time cimport nanosleep, timespec, timespec_from_seconds
+from headrace.models.thread_limit import THREADS_MAX as _THREADS_MAX
+from headrace.models.workers cimport Shared
+
+cdef int THREADS_MAX = _THREADS_MAX
+cdef double END_POLL_S = 50e-6
+
+cdef int completion_signal = 0
+# In a forked child glibc counts on threads that are the parent's.
+cdef unsigned long prepared_generation = 0
+cdef Inbox *free_inboxes = NULL
+cdef Request *free_requests = NULL
+cdef int made_requests = 0
+# Of all loops: each has a thread of glibc's, which is never to keep one in its queue.
+cdef int running_requests = 0
+
+
+cdef int prepare_process() except -1:
+    """Before the first request of the process: its signal, and how many threads glibc may have.
+
+    0 in a child of a process that has done so: there glibc never does a request.
+    """
+    global completion_signal, prepared_generation
+    if completion_signal == 0:
+        completion_signal = reserve_signal()
+        prepared_generation = fork_generation()
+        aio_h.headrace_install_info_handler(completion_signal, on_completion)
+        aio_h.headrace_aio_threads(THREADS_MAX)
+    return prepared_generation == fork_generation()
+
+
+cdef void on_completion(int number, aio_h.siginfo_t *info, void *context) noexcept nogil:
+    """In a signal handler, in whichever thread: nothing but atomics and sem_post(3)."""
+    cdef Request *request
+    cdef Inbox *inbox
+    cdef Shared *shared
+    if not aio_h.headrace_is_of_aio(info):
+        return
+    request = <Request *>aio_h.headrace_siginfo_pointer(info)
+    inbox = request.inbox
+    aio_h.headrace_add(&inbox.handlers, 1)
+    shared = <Shared *>aio_h.headrace_load_pointer(&inbox.shared)
+    if shared != NULL:
+        push(inbox, request)
+        if aio_h.headrace_load(&shared.asleep):
+            pthread_h.sem_post(&shared.wake)
+    aio_h.headrace_add(&inbox.handlers, -1)
+
+
+cdef void push(Inbox *inbox, Request *request) noexcept nogil:
+    """Once, until it is taken: a late signal may find it there already."""
+    if aio_h.headrace_exchange(&request.is_pushed, 1) == 0:
+        aio_h.headrace_push(&inbox.done, &request.next_done, request)
+
+
+cdef Request *take_done(Inbox *inbox) noexcept:
+    """What has been pushed, in the order it came, linked by `next_done`."""
+    cdef Request *request = <Request *>aio_h.headrace_take_all(&inbox.done)
+    cdef Request *first = NULL
+    cdef Request *following
+    while request != NULL:  # the last one pushed stands first: turn them round
+        following = <Request *>request.next_done
+        request.next_done = first
+        first = request
+        request = following
+    return first
+
+
+cdef void begin(Request *request, Inbox *inbox, void *operation, int fd, bint is_read) noexcept:
+    request.inbox = inbox
+    request.operation = operation
+    request.fd = fd
+    request.is_read = is_read
+    request.is_running = True
+
+
+cdef int ask_for(Request *request, size_t length) noexcept:
+    """Hand it to glibc: 0, or -1 where that has no memory or no thread for it."""
+    aio_h.headrace_aio_prepare(
+        &request.block, request.fd, request.memory, length, completion_signal, request
+    )
+    if request.is_read:
+        return aio_h.aio_read(&request.block)
+    return aio_h.aio_write(&request.block)
+
+
+cdef Inbox *new_inbox(void *shared) except NULL:
+    global free_inboxes
+    cdef Inbox *inbox = free_inboxes
+    if inbox != NULL:
+        # `handlers` is left alone: one that has read where to push may count itself just now.
+        free_inboxes = inbox.next
+    else:
+        inbox = <Inbox *>malloc(sizeof(Inbox))
+        if inbox == NULL:
+            raise MemoryError()
+        memset(inbox, 0, sizeof(Inbox))
+    aio_h.headrace_store_pointer(&inbox.shared, shared)
+    return inbox
+
+
+cdef void give_inbox_back(Inbox *inbox) noexcept:
+    """No signal reaches its loop any more, and what some have pushed is nobody's."""
+    global free_inboxes
+    cdef Request *request
+    aio_h.headrace_store_pointer(&inbox.shared, NULL)
+    while aio_h.headrace_load(&inbox.handlers):
+        pause(END_POLL_S)
+    request = <Request *>aio_h.headrace_take_all(&inbox.done)
+    while request != NULL:
+        aio_h.headrace_store(&request.is_pushed, 0)
+        request = <Request *>request.next_done
+    inbox.next = free_inboxes
+    free_inboxes = inbox
+
+
+cdef bint is_room_for_one() noexcept:
+    return running_requests < THREADS_MAX
+
+
+cdef int count_made() noexcept:
+    return made_requests
+
+
+cdef Request *new_request() except NULL:
+    global free_requests, made_requests, running_requests
+    cdef Request *request = free_requests
+    if request != NULL:
+        free_requests = request.next
+        request.looks = 0
+        running_requests += 1
+        return request
+    request = <Request *>malloc(sizeof(Request))
+    if request == NULL:
+        raise MemoryError()
+    memset(request, 0, sizeof(Request))
+    request.read_memory = <char *>malloc(READ_BYTES)
+    if request.read_memory == NULL:
+        free(request)
+        raise MemoryError()
+    made_requests += 1
+    running_requests += 1
+    return request
+
+
+cdef void give_request_back(Request *request) noexcept:
+    global free_requests, running_requests
+    running_requests -= 1
+    request.operation = NULL
+    request.is_running = False
+    request.next = free_requests
+    free_requests = request
+
+
+cdef void wait_for(Request *request) noexcept:
+    """Until glibc is done with it; it has been told to be."""
+    while aio_h.aio_error(&request.block) == EINPROGRESS:
+        pause(END_POLL_S)
+
+
+cdef void pause(double duration_s) noexcept:
+    cdef timespec duration = timespec_from_seconds(duration_s)
+    with nogil:
+        nanosleep(&duration, NULL)

@@ -1,0 +1,174 @@
+"""What only POSIX AIO can get wrong: its signal, its threads, and what it does not tell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import headrace
+from headrace.models.aio import Aio
+
+TIMEOUT_S = 60
+
+
+@pytest.fixture
+def loop():
+    loop = headrace.new_event_loop("aio")
+    yield loop
+    loop.close()
+
+
+def run(loop, main):
+    return loop.run_until_complete(asyncio.wait_for(main, TIMEOUT_S))
+
+
+async def echo_once(loop, message=b"hello"):
+    """A connection of which both ends are the loop's: *message* there and back."""
+    near, far = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=near)
+    other_reader, other_writer = await asyncio.open_connection(sock=far)
+    writer.write(message)
+    other_writer.write(await other_reader.readexactly(len(message)))
+    answer = await reader.readexactly(len(message))
+    for end in (writer, other_writer):
+        end.close()
+        await end.wait_closed()
+    return answer
+
+
+def test_connections_read_and_write_by_aio_and_leave_no_request(loop):
+    async def main():
+        for _ in range(100):
+            assert await echo_once(loop) == b"hello"
+
+    run(loop, main())
+    calls = loop.statistics()["system_calls"]
+    assert calls["pread64"] >= 200  # glibc tries that first
+    assert calls["pwrite64"] >= 200
+    assert calls["rt_sigqueueinfo"] >= 400
+    assert "send" not in calls
+    assert loop._model.requests == 0
+    # Memory for requests is used again: two connections' worth was enough for all.
+    assert Aio.requests_made() < 100
+
+
+def test_idle_connection_has_a_request_under_way(loop):
+    async def main():
+        near, far = socket.socketpair()
+        with far:
+            _, writer = await asyncio.open_connection(sock=near)
+            while loop._model.requests == 0:
+                await asyncio.sleep(0)
+            assert loop._model.requests == 1
+            writer.close()
+            await writer.wait_closed()
+            assert loop._model.requests == 0
+
+    run(loop, main())
+
+
+def test_completions_are_found_where_no_signal_arrives(loop):
+    """Every thread blocks them, as a program may: they are looked for once a second."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        assert run(loop, echo_once(loop)) == b"hello"
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+OVERFLOW = """
+import asyncio, errno, headrace, resource, socket
+
+class Ended(asyncio.Protocol):
+    def __init__(self):
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, error):
+        self.lost.set_result(error)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    _, protocol = await loop.create_connection(Ended, sock=near)
+    other_near, other_far = socket.socketpair()
+    _, other = await loop.create_connection(Ended, sock=other_near)
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0))
+    far.send(b"lost")
+    error = await protocol.lost
+    assert isinstance(error, OSError) and error.errno == errno.EIO, error
+    assert loop.statistics()["completion_overflows"] == 1
+    other_far.close()
+    await other.lost
+
+headrace.run(main(), model="aio")
+print("ended")
+"""
+
+
+def test_connection_whose_completion_finds_a_full_signal_queue_ends_with_an_error():
+    """glibc puts the queue's error in the place of the count: the bytes are nobody's any more."""
+    ended = subprocess.run(
+        [sys.executable, "-c", OVERFLOW], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert ended.stderr == ""
+    assert ended.stdout == "ended\n"
+
+
+def test_loop_of_a_forked_child_does_without_the_threads_of_glibc(loop):
+    assert run(loop, echo_once(loop)) == b"hello"
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            own = headrace.new_event_loop("aio")
+            asyncio.set_event_loop(own)
+            answer = own.run_until_complete(asyncio.wait_for(echo_once(own), TIMEOUT_S))
+            own.close()
+            # Requests would never end: glibc counts on threads that stayed with the parent.
+            by_workers = "pread64" not in own.statistics()["system_calls"]
+            status = 0 if answer == b"hello" and by_workers else 2
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert run(loop, echo_once(loop)) == b"hello"
+
+
+def test_two_loops_in_two_threads_do_not_take_each_others_completions():
+    async def main():
+        loop = asyncio.get_running_loop()
+        for number in range(200):
+            message = b"%d of many" % number
+            assert await echo_once(loop, message) == message
+        return loop.statistics()["system_calls"]["pread64"]
+
+    async def both():
+        return await asyncio.gather(
+            asyncio.to_thread(headrace.run, main(), model="aio"),
+            asyncio.to_thread(headrace.run, main(), model="aio"),
+        )
+
+    assert all(count >= 400 for count in headrace.run(both(), model="aio"))
+
+
+def test_descriptor_that_is_closed_behind_the_loops_back_frees_its_number(loop):
+    """glibc's thread holds the file; the number's next file must not stand behind its read."""
+
+    async def main():
+        near, far = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+        await asyncio.sleep(0)
+        transport.abort()
+        await asyncio.sleep(0)
+        for _ in range(50):
+            assert await echo_once(loop) == b"hello"
+        assert far.recv(1) == b""
+        far.close()
+
+    run(loop, main())
