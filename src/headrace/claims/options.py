@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 
-from headrace.lab.options import STANDARD_OUTPUT, BadArgumentsError, Parser, writable
+from headrace.lab.options import BadArgumentsError, Parser, refuse_one_place, writable
 
 DESCRIPTION = """\
 Test on this machine what is said about Unix I/O models: each claim is a sentence, an experiment
@@ -73,9 +72,6 @@ def parse(words: list[str]) -> Options:
     for name in ("json", "html", "quick"):
         if found.list and getattr(found, name):
             raise BadArgumentsError(f"--list measures nothing; it has no --{name}")
-    if found.json == found.html == STANDARD_OUTPUT:
-        raise BadArgumentsError("--json - and --html -: only one of them fits standard output")
-    if found.json and found.html and os.path.realpath(found.json) == os.path.realpath(found.html):
-        raise BadArgumentsError(f"--json and --html are the same file: {found.html!r}")
+    refuse_one_place("json", found.json, "html", found.html)
     only = None if found.only is None else tuple(name for some in found.only for name in some)
     return Options(**(vars(found) | {"only": only}))

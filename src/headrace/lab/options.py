@@ -179,10 +179,19 @@ def refuse_contradictions(found: argparse.Namespace, command: list[str]) -> None
     for name in SERVICE_DEFAULTS:
         if found.http and getattr(found, name) is not None:
             raise BadArgumentsError(f"--{name} is of the upper-case service; it has no --http")
-    if found.json == found.html == STANDARD_OUTPUT:
-        raise BadArgumentsError("--json - and --html -: only one of them fits standard output")
-    if found.json and found.html and os.path.realpath(found.json) == os.path.realpath(found.html):
-        raise BadArgumentsError(f"--json and --html are the same file: {found.html!r}")
+    refuse_one_place("json", found.json, "html", found.html)
+
+
+def refuse_one_place(first: str, path: str | None, second: str, other: str | None) -> None:
+    """Two reports, by the names of their flags, that would be written over each other."""
+    if path is None or other is None:
+        return
+    if path == other == STANDARD_OUTPUT:
+        raise BadArgumentsError(
+            f"--{first} - and --{second} -: only one of them fits standard output"
+        )
+    if os.path.realpath(path) == os.path.realpath(other):
+        raise BadArgumentsError(f"--{first} and --{second} are the same file: {other!r}")
 
 
 def split_command(argv: list[str]) -> tuple[list[str], list[str]]:
