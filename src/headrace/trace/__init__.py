@@ -1,0 +1,1 @@
+"""``headrace trace``: one request, recorded: who waits for the data, and who copies them."""
