@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "list the I/O models, and whether each works on this machine",
     "compare": "measure the same service on every model; needs the lab extra",
     "claims": "measure what is said about I/O models; needs the lab extra",
+    "trace": "record one request: who waits, and who copies; needs the lab extra",
 }
 
 
