@@ -60,6 +60,8 @@ def nothing_left() -> Iterator[None]:
     before = descriptors()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # Of each fork beside threads, from Python 3.12 on: two models are made of threads.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         yield
         gc.collect()
     left = descriptors() - before
