@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -15,6 +17,8 @@ import headrace
 from headrace.models.aio import Aio
 
 TIMEOUT_S = 60
+# So often the model looks for completions that no signal told of.
+LOOK_S = 1.0
 
 
 @pytest.fixture
@@ -73,13 +77,106 @@ def test_idle_connection_has_a_request_under_way(loop):
     run(loop, main())
 
 
-def test_completions_are_found_where_no_signal_arrives(loop):
-    """Every thread blocks them, as a program may: they are looked for once a second."""
+def blocked_signals():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_signals_that_a_program_blocks_arrive_in_the_loops_thread(loop):
+    """One that takes all signals in a thread of its own blocks them in all others."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        assert run(loop, echo_once(loop)) == b"hello"
+        blocked = blocked_signals()
+        start = time.monotonic()
+        for _ in range(3):
+            assert run(loop, echo_once(loop)) == b"hello"
+        assert time.monotonic() - start < LOOK_S
+        assert blocked_signals() == blocked
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_completions_are_found_where_no_signal_arrives(loop):
+    """Every thread blocks them, this one after the loop began: they are looked for each second."""
+
+    async def main():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            assert await echo_once(loop) == b"hello"
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    run(loop, main())
+
+
+def test_time_out_of_a_socket_is_not_taken_for_a_full_queue(loop):
+    """A blocking descriptor says EAGAIN then, as glibc says of the queue."""
+
+    async def main():
+        near, far = socket.socketpair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 20_000))
+        with far:
+            reader, writer = await asyncio.open_connection(sock=near)
+            await asyncio.sleep(0.1)
+            far.send(b"late")
+            assert await reader.readexactly(4) == b"late"
+            writer.close()
+            await writer.wait_closed()
+
+    run(loop, main())
+
+
+FEW_SIGNALS = """
+import asyncio, headrace, resource, socket
+resource.setrlimit(resource.RLIMIT_SIGPENDING, ({limit}, {limit}))
+
+async def main():
+    ends = []
+    for near, far in [socket.socketpair() for _ in range(50)]:
+        ends.append((await asyncio.open_connection(sock=near), far))
+    for _, far in ends:
+        far.send(b"hello")
+    for (reader, writer), far in ends:
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
+        await writer.wait_closed()
+        far.close()
+    assert asyncio.get_running_loop().statistics()["completion_overflows"] == 0
+
+headrace.run(main(), model="aio")
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 1, 20])
+def test_no_more_requests_at_once_than_half_of_the_queue_of_signals(limit):
+    ended = subprocess.run(
+        [sys.executable, "-c", FEW_SIGNALS.replace("{limit}", str(limit))],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout == "ended\n"
+
+
+NO_SIGNAL_LEFT = """
+import headrace, signal
+for number in range(signal.SIGRTMIN, signal.SIGRTMAX):
+    signal.signal(number, lambda *_: None)
+try:
+    headrace.new_event_loop("aio")
+except headrace.ModelUnavailableError as error:
+    print(error)
+"""
+
+
+def test_model_that_gets_no_signal_says_so():
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_SIGNAL_LEFT], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert ended.returncode == 0
+    assert "every real-time signal has a handler already" in ended.stdout
+    assert ended.stderr == ""
 
 
 OVERFLOW = """

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -384,3 +385,97 @@ def test_model_that_gets_no_thread_at_all_says_so(name):
     assert ended.stdout == ""
     last = ended.stderr.splitlines()[-1]
     assert "ModelUnavailableError: the kernel has no thread left for this process" in last
+
+
+# What a descriptor and a child share with others.
+
+
+def in_child(work):
+    """The exit code of a forked child that has done *work*."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(TIMEOUT_S // 2)
+            status = work()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_listener_stays_non_blocking_for_those_who_share_it(loop):
+    """A flag of the file, not of the descriptor: another process's loop would stop in accept4()."""
+
+    async def main():
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        listening = server.sockets[0]
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            assert not os.get_blocking(listening.fileno())
+            writer.close()
+            await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+
+
+def test_loop_closed_in_a_child_leaves_the_parents_connections_as_they_are(loop):
+    near, far = socket.socketpair()
+    with far, near.dup() as kept:
+        _, echo = loop.run_until_complete(loop.create_connection(Echo, sock=near))
+        loop.run_until_complete(asyncio.sleep(0.01))
+        assert os.get_blocking(kept.fileno())
+
+        def close():
+            loop.close()
+            return 0
+
+        assert in_child(close) == 0
+        assert os.get_blocking(kept.fileno())
+        echo.transport.close()
+        loop.run_until_complete(echo.lost)
+        assert not os.get_blocking(kept.fileno())
+
+
+class Interrupting(Echo):
+    """The first to receive ends the run, and leaves what others have received in the queue."""
+
+    interrupted = False
+    received = ()
+
+    def data_received(self, data):
+        if not Interrupting.interrupted:
+            Interrupting.interrupted = True
+            raise KeyboardInterrupt
+        Interrupting.received += (data,)
+
+
+def test_child_finds_what_was_queued_at_the_fork_in_its_buffers(loop):
+    Interrupting.interrupted, Interrupting.received = False, ()
+    made = [socket.socketpair() for _ in range(2)]
+    echoes = [
+        loop.run_until_complete(loop.create_connection(Interrupting, sock=near))[1]
+        for near, _ in made
+    ]
+    loop.run_until_complete(asyncio.sleep(0.05))
+    for _, far in made:
+        far.send(b"hello")
+    time.sleep(0.2)  # both have come when the loop looks
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(asyncio.sleep(1))
+
+    def go_on():
+        loop.run_until_complete(asyncio.sleep(0.1))
+        pool = loop._model.pool
+        # (The waker's receive holds none.)
+        return 0 if Interrupting.received == (b"hello",) and pool.idle_count == pool.count else 2
+
+    assert in_child(go_on) == 0
+    loop.run_until_complete(asyncio.sleep(0.1))
+    assert Interrupting.received == (b"hello",)
+    for echo, (_, far) in zip(echoes, made, strict=True):
+        echo.transport.close()
+        loop.run_until_complete(echo.lost)
+        far.close()

@@ -36,7 +36,7 @@ cdef extern from * nogil:
         void *first = __atomic_load_n(stack, __ATOMIC_RELAXED);
         do {
             *place_of_next = first;
-        } while (!__atomic_compare_exchange_n(stack, &first, entry, 0, __ATOMIC_RELEASE,
+        } while (!__atomic_compare_exchange_n(stack, &first, entry, 0, __ATOMIC_SEQ_CST,
                                               __ATOMIC_RELAXED));
     }
     static void *headrace_take_all(void **stack) {

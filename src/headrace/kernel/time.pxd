@@ -11,6 +11,11 @@ cdef extern from "<time.h>" nogil:
     int clock_gettime(int clock, timespec *now)
     int nanosleep(const timespec *duration, timespec *remaining)
 
+cdef extern from "<sys/time.h>" nogil:
+    struct timeval:
+        time_t tv_sec
+        long tv_usec
+
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
 

@@ -6,6 +6,7 @@ from headrace.models.blocking cimport Blocking
 cdef class Aio(Blocking):
     cdef Inbox *inbox
     cdef bint is_usable        # False in a forked child: glibc's threads are the parent's
+    cdef bint was_blocked      # the thread blocked the signal before it ran the loop
     cdef int request_count
     cdef int request_limit     # as many threads as glibc has got for us
     cdef dict reads            # fd -> address of the Request that reads it
@@ -15,6 +16,8 @@ cdef class Aio(Blocking):
     cdef list starving         # addresses of Requests for whose bytes there is no buffer
     cdef double looked_at_s
 
+    cdef int has_new_inbox(self) except -1
+    cdef int leave_requests_to_parent(self) except -1
     cdef bint is_for_aio(self, Operation operation) noexcept
     cdef int begin_read(self, Operation operation) except -1
     cdef int begin_write(self, Operation operation) except -1

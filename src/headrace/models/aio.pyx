@@ -36,14 +36,16 @@ from headrace.kernel cimport socket as socket_h
 from headrace.kernel cimport unistd
 from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINPROGRESS, EINTR, EIO
 from headrace.kernel.fork cimport fork_generation
-from headrace.kernel.time cimport monotonic_seconds
+from headrace.kernel.time cimport monotonic_seconds, timeval
 from headrace.kernel.unistd cimport F_DUPFD_CLOEXEC, F_GETFL, O_NONBLOCK, set_flags
 from headrace.models.aio_requests cimport (
-    READ_BYTES, Request, ask_for, begin, count_made, give_inbox_back, give_request_back,
-    is_room_for_one, new_inbox, new_request, prepare_process, push, take_done, wait_for,
+    READ_BYTES, Request, ask_for, begin, block_completions, count_made, give_inbox_back,
+    give_request_back, is_room_for_one, new_inbox, new_request, prepare_process, push, take_done,
+    unblock_completions, wait_for,
 )
 from headrace.models.blocking cimport Blocking
 from headrace.models.contract cimport CANCELLED, PENDING
+from headrace.models.thread_limit import signal_queue_length
 
 # So often all requests are asked whether they are done: a signal may have been lost.
 cdef double LOOK_S = 1.0
@@ -53,7 +55,7 @@ cdef int LOOKS = 2
 cdef class Aio(Blocking):
     name = "aio"
     stevens = "asynchronous"
-    waits = "glibc's threads, in aio_read()"
+    waits = "glibc's threads, in read()"
     copies = "those threads"
     system_calls = (
         "pread64", "read", "pwrite64", "write", "rt_sigqueueinfo", *Blocking.system_calls,
@@ -78,22 +80,38 @@ cdef class Aio(Blocking):
         return count_made()
 
     cpdef open(self):
-        Blocking.open(self)
         self.is_usable = prepare_process()
-        self.request_limit = self.thread_limit
+        # Each may have a signal in the queue, which other processes of the user fill as well.
+        self.request_limit = min(self.thread_limit, signal_queue_length() // 2)
+        Blocking.open(self)
+        self.has_new_inbox()
+
+    cdef int has_new_inbox(self) except -1:
         self.inbox = new_inbox(self.shared)
         self.shared.also = &self.inbox.done
+        return 0
 
     cpdef bind(self):
         if self.generation != fork_generation():
-            # They are the parent's, with the memory that they write to.
-            self.is_usable = False
-            self.reads.clear()
-            self.writes.clear()
-            self.reads_again.clear()
-            self.starving.clear()
-            self.request_count = 0
+            self.leave_requests_to_parent()
+        self.was_blocked = unblock_completions()
         Blocking.bind(self)
+
+    cpdef unbind(self):
+        if self.was_blocked:
+            block_completions()
+            self.was_blocked = False
+
+    cdef int leave_requests_to_parent(self) except -1:
+        """They are its threads', with the memory that they write to, and what they have read."""
+        self.is_usable = False
+        self.reads.clear()
+        self.writes.clear()
+        self.reads_again.clear()
+        self.starving.clear()
+        self.request_count = 0
+        self.has_new_inbox()
+        return 0
 
     cdef bint is_for_aio(self, Operation operation) noexcept:
         return (
@@ -133,7 +151,7 @@ cdef class Aio(Blocking):
             if request.operation == <void *>operation:
                 # It reads on, for who comes next.
                 request.operation = NULL
-                return CANCELLED
+                return self.cancelled(operation)
         return Blocking.cancel(self, operation)
 
     cpdef wait(self, double timeout_s):
@@ -141,21 +159,23 @@ cdef class Aio(Blocking):
             self.read_again()
         if self.starving:
             self.feed_starving()
-        self.take_all_done()
         if self.request_count:
             if monotonic_seconds() - self.looked_at_s >= LOOK_S:
                 self.look_at_all()
             if timeout_s < 0 or timeout_s > LOOK_S:
                 timeout_s = LOOK_S
         Blocking.wait(self, timeout_s)
-        self.take_all_done()
+
+    cdef int take_all(self) except -1:
+        if self.inbox != NULL:
+            self.take_all_done()
+        return Blocking.take_all(self)
 
     cdef bint is_sending(self) except -1:
-        self.take_all_done()
         return bool(self.writes) or Blocking.is_sending(self)
 
     cpdef forget(self, int fd):
-        if fd in self.reads:
+        if fd in self.reads and self.generation == fork_generation():
             self.end_read_of(fd)
         if fd in self.doubles:
             unistd.close(self.doubles.pop(fd))
@@ -167,7 +187,9 @@ cdef class Aio(Blocking):
         if self.generation == fork_generation():
             self.end_all()
             self.shared.also = NULL
-            give_inbox_back(self.inbox)
+            if self.inbox != NULL:
+                give_inbox_back(self.inbox)
+                self.inbox = NULL
         for double in self.doubles.values():
             unistd.close(double)
         self.doubles.clear()
@@ -211,6 +233,7 @@ cdef class Aio(Blocking):
                 return self.by_worker(operation)
             self.doubles[operation.fd] = double
         self.make_blocking(operation.fd)
+        self.sent_at_s = monotonic_seconds()
         request = new_request()
         begin(request, self.inbox, <void *>operation, self.doubles[operation.fd], False)
         # BORROWS: the operation keeps its source, and the in-flight list the operation.
@@ -295,7 +318,7 @@ cdef class Aio(Blocking):
         if result == 0:
             result = <int>aio_h.aio_return(&request.block)
         operation = <Operation>request.operation
-        if result == -EAGAIN and not unistd.fcntl(operation.fd, F_GETFL) & O_NONBLOCK:
+        if result == -EAGAIN and not may_say_eagain(operation.fd, request.is_read):
             # Not the socket's: the signal found its queue full, and glibc has put that error in
             # the place of the result.  What was read or written, nobody knows any more.
             self.statistics.counters.completion_overflows += 1
@@ -323,7 +346,8 @@ cdef class Aio(Blocking):
             number = self.pool.acquire()
             if number < 0:
                 self.statistics.counters.buffer_starvation += 1
-                self.starving.append(<size_t>request)
+                if <size_t>request not in self.starving:
+                    self.starving.append(<size_t>request)
                 return 0
             memcpy(self.pool.address(number), request.memory, result)
             self.statistics.counters.completions += 1
@@ -372,3 +396,16 @@ cdef class Aio(Blocking):
         self.request_count -= 1
         give_request_back(request)
         return 0
+
+
+cdef bint may_say_eagain(int fd, bint is_read) noexcept:
+    """Its user has made it non-blocking, or has set a time-out: nothing was taken then."""
+    cdef timeval timeout
+    cdef socket_h.socklen_t size = sizeof(timeout)
+    cdef int option = socket_h.SO_RCVTIMEO if is_read else socket_h.SO_SNDTIMEO
+    if unistd.fcntl(fd, F_GETFL) & O_NONBLOCK:
+        return True
+    timeout.tv_sec = 0
+    timeout.tv_usec = 0
+    socket_h.getsockopt(fd, socket_h.SOL_SOCKET, option, &timeout, &size)
+    return timeout.tv_sec != 0 or timeout.tv_usec != 0

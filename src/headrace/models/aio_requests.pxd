@@ -29,6 +29,8 @@ cdef struct Request:
 
 
 cdef int prepare_process() except -1
+cdef bint unblock_completions() noexcept
+cdef void block_completions() noexcept
 cdef void begin(Request *request, Inbox *inbox, void *operation, int fd, bint is_read) noexcept
 cdef int ask_for(Request *request, size_t length) noexcept
 cdef Request *take_done(Inbox *inbox) noexcept

@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from headrace.kernel cimport aio as aio_h
 from headrace.kernel cimport pthread as pthread_h
+from headrace.kernel cimport signal as signal_h
 from headrace.kernel.errno cimport EINPROGRESS
 from headrace.kernel.fork cimport fork_generation
 from headrace.kernel.real_time_signal cimport reserve_signal
@@ -41,6 +42,25 @@ cdef int prepare_process() except -1:
         aio_h.headrace_install_info_handler(completion_signal, on_completion)
         aio_h.headrace_aio_threads(THREADS_MAX)
     return prepared_generation == fork_generation()
+
+
+cdef bint unblock_completions() noexcept:
+    """In this thread, which runs a loop; True if it blocked them.
+
+    Programs that take signals in one thread block all of them in all others.
+    """
+    cdef signal_h.sigset_t signals, before
+    signal_h.sigemptyset(&signals)
+    signal_h.sigaddset(&signals, completion_signal)
+    signal_h.pthread_sigmask(signal_h.SIG_UNBLOCK, &signals, &before)
+    return signal_h.sigismember(&before, completion_signal) == 1
+
+
+cdef void block_completions() noexcept:
+    cdef signal_h.sigset_t signals
+    signal_h.sigemptyset(&signals)
+    signal_h.sigaddset(&signals, completion_signal)
+    signal_h.pthread_sigmask(signal_h.SIG_BLOCK, &signals, NULL)
 
 
 cdef void on_completion(int number, aio_h.siginfo_t *info, void *context) noexcept nogil:

@@ -12,11 +12,12 @@ cdef class Blocking(Model):
     cdef int waiting_count
     cdef int thread_limit
     cdef double rotated_at_s
+    cdef double sent_at_s          # when the last send was begun
     cdef double refused_at_s       # when the kernel had no more threads for us
     cdef list interrupted          # operations whose thread has not answered yet
     cdef list again                # multishot operations that are to be submitted after their turn
     cdef set lent                  # descriptors that keep theirs
-    cdef dict made_blocking        # descriptors whose O_NONBLOCK was taken away
+    cdef set made_blocking         # descriptors whose O_NONBLOCK was taken away
 
     cdef int make_threads(self) except -1
     cdef int start_job(self, Operation operation) except -1
@@ -28,7 +29,9 @@ cdef class Blocking(Model):
     cdef void remove_waiting(self, Job *job) noexcept
     cdef int interrupt_again(self) except -1
     cdef bint is_any_calling(self) except -1
-    cdef int wait_for_sends(self, double deadline) except -1
+    cdef int let_go(self) except -1
+    cdef int let_go_of_orphan(self, Operation first) except -1
+    cdef int wait_for_sends(self) except -1
     cdef bint is_sending(self) except -1
     cdef int submit_again(self) except -1
     cdef int take_all(self) except -1
@@ -40,7 +43,6 @@ cdef class Blocking(Model):
     cdef int cancel_everything(self) except -1
     cdef int forget_job(self, Operation operation, Job *job) except -1
     cdef int cancelled(self, Operation operation) except -1
-    cdef int find_thread_later(self, Job *job) except -1
     cdef bint has_started_one(self) except -1
     cdef bint has_started(self, Job *job) except -1
     cdef int end(self, Operation operation, int result) except -1

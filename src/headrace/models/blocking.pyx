@@ -7,16 +7,17 @@ switches between threads for each request.
 What the obvious does wrong.  (1) Threads of which each runs Python fight for one lock; these
 here run none, and the program above them stays single-threaded.  (2) O_NONBLOCK makes the call
 return instead of blocking.  What the loop owns (`owned`) is made blocking for as long as it owns
-it; beside a descriptor that is its user's the worker waits in poll(2).  (3) A bounded pool that
+it; beside a descriptor that is its user's, or a listener, which other processes may share, the
+worker waits in poll(2) where the call says EAGAIN.  (3) A bounded pool that
 is full of readers of idle connections never serves the next one.  The bound is
 $HEADRACE_THREADS (by default what a quarter of the free memory holds), and beyond it threads go
 round: who has blocked longest is interrupted and stands at the end of the queue.  Nothing is lost
-by that, an interrupted call has taken nothing; it costs latency.  (4) A blocked accept4(2) has
-taken a descriptor's number already: a process at its limit accepts one connection more.
+by that, an interrupted call has taken nothing; it costs latency.
 
-Decision.  Accepting, connecting, receiving and sending block in the real call.  What a cancelled
-caller would lose (sock_*, sendfile, pipes, datagrams: `composed`) waits in poll(2) and is done by
-the loop's thread.  sendfile(2) knows no MSG_DONTWAIT: a connection that is lent to it gets its
+Decision.  Receiving and sending block in the real call, through both phases; accepting is done by
+the worker, too.  What a cancelled caller would lose (sock_*, sendfile, pipes, datagrams), and
+connecting, which asyncio begins itself (`composed`), waits in poll(2) and is done by the loop's
+thread.  sendfile(2) knows no MSG_DONTWAIT: a connection that is lent to it gets its
 O_NONBLOCK back.
 """
 
@@ -24,15 +25,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from headrace.core.operation cimport (
-    OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IN_FLIGHT, ConnectOperation, Operation,
-    ReceiveOperation, SendOperation,
+    OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IN_FLIGHT, Operation, SendOperation,
 )
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
 from headrace.core.statistics cimport (
-    CALL_ACCEPT4, CALL_CONNECT, CALL_FCNTL, CALL_FUTEX, CALL_POLL, CALL_RECV, CALL_SEND,
+    CALL_ACCEPT4, CALL_FCNTL, CALL_FUTEX, CALL_POLL, CALL_RECV, CALL_SEND,
     KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_RECEIVE, KIND_SEND,
 )
-from headrace.kernel cimport socket as socket_h
 from headrace.kernel cimport unistd
 from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINTR
 from headrace.kernel.fork cimport fork_generation
@@ -41,8 +40,8 @@ from headrace.kernel.unistd cimport F_GETFL, F_SETFL, O_NONBLOCK, set_flags
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 from headrace.models.thread_limit import thread_limit as limit_of_threads, unusable_reason
 from headrace.models.workers cimport (
-    CALLS_ACCEPT, CALLS_CONNECT, CALLS_POLL, CALLS_RECV, CALLS_SEND, TO_CANCEL, TO_ROTATE,
-    Call, Job, Notice, SharedBufferPool, Worker, cancel_at_once, dismiss_all, give, interrupt,
+    CALLS_ACCEPT, CALLS_POLL, CALLS_RECV, CALLS_SEND, TO_CANCEL, TO_ROTATE,
+    Job, Notice, SharedBufferPool, Worker, cancel_at_once, dismiss_all, give, interrupt,
     is_calling, join_left, sleep_until_notice, start_worker, take_idle, take_notices,
 )
 
@@ -61,8 +60,7 @@ cdef double REFUSED_S = 0.1
 cdef double TURN_S = 0.01
 
 cdef dict CALL_COUNTED = {
-    CALLS_ACCEPT: CALL_ACCEPT4, CALLS_CONNECT: CALL_CONNECT, CALLS_RECV: CALL_RECV,
-    CALLS_SEND: CALL_SEND, CALLS_POLL: CALL_POLL,
+    CALLS_ACCEPT: CALL_ACCEPT4, CALLS_RECV: CALL_RECV, CALLS_SEND: CALL_SEND, CALLS_POLL: CALL_POLL,
 }
 
 
@@ -82,7 +80,7 @@ cdef class Blocking(Model):
         self.lanes = {}
         self.interrupted = []
         self.again = []
-        self.made_blocking = {}
+        self.made_blocking = set()
         self.lent = set()
 
     @classmethod
@@ -100,13 +98,13 @@ cdef class Blocking(Model):
         }
 
     cpdef open(self):
+        cdef SharedBufferPool pool = SharedBufferPool(BUFFER_COUNT, BUFFER_SIZE)
+        self.pool = pool
+        self.shared = pool.shared
         self.make_threads()
         self.is_open = True
 
     cdef int make_threads(self) except -1:
-        cdef SharedBufferPool pool = SharedBufferPool(BUFFER_COUNT, BUFFER_SIZE)
-        self.pool = pool
-        self.shared = pool.shared
         self.first_waiting = NULL
         self.last_waiting = NULL
         self.waiting_count = 0
@@ -128,6 +126,8 @@ cdef class Blocking(Model):
         self.lanes.clear()
         self.interrupted.clear()
         self.again.clear()
+        # The same pool: completions that have not come up yet stand in its buffers.
+        (<SharedBufferPool>self.pool).begin_anew()
         self.make_threads()
         for entry in self.in_flight:
             operation = <Operation>entry
@@ -137,8 +137,6 @@ cdef class Blocking(Model):
                 # The parent's thread sends it; twice would be once too often.
                 self.end(operation, -ECANCELED)
             else:
-                if isinstance(operation, ReceiveOperation) and not operation.composed:
-                    (<ReceiveOperation>operation).pool = self.pool
                 self.submit(operation)
 
     cpdef int submit(self, Operation operation) except -1:
@@ -146,10 +144,9 @@ cdef class Blocking(Model):
             KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_RECEIVE, KIND_SEND,
         ):
             operation.composed = True
-        if operation.composed and operation.kind != KIND_CONNECT:
-            if operation.eager:
-                if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
-                    return COMPLETED
+        if operation.composed and operation.eager:
+            if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
+                return COMPLETED
         if self.generation != fork_generation():
             return PENDING  # bind() starts it
         if operation.kind == KIND_POLL:
@@ -166,7 +163,16 @@ cdef class Blocking(Model):
                 raise
         else:
             lane.append(operation)
+            self.let_go_of_orphan(lane[0])
         return PENDING
+
+    cdef int let_go_of_orphan(self, Operation first) except -1:
+        """Its user has closed the socket, and the number is another's, who waits behind it."""
+        address = self.jobs.get(first)
+        if address is not None and first.state == STATE_IN_FLIGHT and first.is_orphaned():
+            if (<Job *><size_t>address).worker != NULL:
+                interrupt(<Job *><size_t>address, TO_ROTATE)
+        return 0
 
     cpdef int cancel(self, Operation operation) except -1:
         cdef Job *job
@@ -232,17 +238,23 @@ cdef class Blocking(Model):
         return limit if timeout_s < 0 or limit < timeout_s else timeout_s
 
     cpdef flush(self):
+        if self.generation != fork_generation():
+            return  # those are the parent's threads
+        self.let_go()
+        self.wait_for_sends()
+
+    cdef int let_go(self) except -1:
         """No thread is left in a call that was cancelled: the descriptor may be closed now."""
         while self.is_any_calling():
             self.interrupt_again()
             with nogil:
-                sleep_until_notice(self.shared, INTERRUPT_AGAIN_S / 4)
+                sleep_until_notice(self.shared, INTERRUPT_AGAIN_S)
             self.take_all()
-        self.wait_for_sends(monotonic_seconds() + SEND_WAIT_S)
+        return 0
 
-    cdef int wait_for_sends(self, double deadline) except -1:
+    cdef int wait_for_sends(self) except -1:
         """Nobody may come back: what the kernel takes at once is to be sent."""
-        while self.is_sending() and monotonic_seconds() < deadline:
+        while monotonic_seconds() - self.sent_at_s < SEND_WAIT_S and self.is_sending():
             with nogil:
                 sleep_until_notice(self.shared, INTERRUPT_AGAIN_S)
             self.take_all()
@@ -258,8 +270,10 @@ cdef class Blocking(Model):
         self.lent.add(fd)
 
     cpdef forget(self, int fd):
-        self.flush()
-        self.make_nonblocking(fd)
+        if self.generation == fork_generation():
+            self.let_go()
+            self.make_nonblocking(fd)
+        self.made_blocking.discard(fd)
         self.lent.discard(fd)
 
     cpdef close(self):
@@ -271,8 +285,9 @@ cdef class Blocking(Model):
             with nogil:
                 dismiss_all(self.shared)
             join_left(self.shared)
-        for fd in list(self.made_blocking):
-            self.make_nonblocking(fd)
+            # (In a forked child the flags are the parent's as well, whose threads count on them.)
+            for fd in list(self.made_blocking):
+                self.make_nonblocking(fd)
         for entry in self.in_flight:
             if not (<Operation>entry).queued:
                 (<Operation>entry).retire()
@@ -318,26 +333,23 @@ cdef class Blocking(Model):
         """What the thread has to know; it reads no Python object."""
         job.fd = operation.fd
         job.events = operation.events
-        if operation.kind == KIND_CONNECT and not (<ConnectOperation>operation).started:
-            job.call = CALLS_CONNECT
-            job.address = <socket_h.sockaddr *>&(<ConnectOperation>operation).address
-            job.address_length = (<ConnectOperation>operation).address_length
-            (<ConnectOperation>operation).started = True
-            self.make_blocking(operation.fd)
-        elif operation.composed or operation.kind == KIND_POLL:
+        if operation.composed or operation.kind == KIND_POLL:
             job.call = CALLS_POLL
+            return 0
+        job.multishot = operation.multishot
+        if operation.kind == KIND_ACCEPT:
+            # Listeners are shared with other processes, and the flag would be theirs as well.
+            job.call = CALLS_ACCEPT
+            return 0
+        if operation.kind == KIND_RECEIVE:
+            job.call = CALLS_RECV
         else:
-            job.multishot = operation.multishot
-            if operation.kind == KIND_RECEIVE:
-                job.call = CALLS_RECV
-            elif operation.kind == KIND_ACCEPT:
-                job.call = CALLS_ACCEPT
-            else:
-                job.call = CALLS_SEND
-                job.memory = (<SendOperation>operation).memory
-                job.length = (<SendOperation>operation).length
-            if operation.owned:
-                self.make_blocking(operation.fd)
+            job.call = CALLS_SEND
+            job.memory = (<SendOperation>operation).memory
+            job.length = (<SendOperation>operation).length
+            self.sent_at_s = monotonic_seconds()
+        if operation.owned:
+            self.make_blocking(operation.fd)
         return 0
 
     cdef int find_thread(self, Job *job) except -1:
@@ -398,12 +410,19 @@ cdef class Blocking(Model):
         cdef Job *job
         self.rotated_at_s = now
         blocked = []
+        interrupted = []
         for address in self.jobs.values():
             job = <Job *><size_t>address
-            if job.worker != NULL and job.interruption == 0 and now - job.since_s >= TURN_S:
+            if job.worker == NULL:
+                continue
+            if job.interruption == TO_ROTATE:
+                # Not ended since the last time: the signal came just before the call, and is lost.
+                interrupted.append(address)
+            elif job.interruption == 0 and now - job.since_s >= TURN_S:
                 blocked.append((job.since_s, address))
         blocked.sort()
-        for _, address in blocked[:self.waiting_count]:
+        count = max(self.waiting_count - len(interrupted), 0)
+        for address in interrupted + [address for _, address in blocked[:count]]:
             self.count_futex()
             interrupt(<Job *><size_t>address, TO_ROTATE)
         return 0
@@ -469,13 +488,17 @@ cdef class Blocking(Model):
     cdef int take_all(self) except -1:
         cdef Notice *notice = take_notices(self.shared)
         cdef Notice *following
+        failure = None
         while notice != NULL:
             following = notice.next
             try:
                 self.take(notice)
-            finally:
-                free(notice)
+            except BaseException as error:
+                failure = error  # of memory; the others are told all the same
+            free(notice)
             notice = following
+        if failure is not None:
+            raise failure
         return 0
 
     cdef int take(self, Notice *notice) except -1:
@@ -493,19 +516,17 @@ cdef class Blocking(Model):
 
     cdef int job_ended(self, Operation operation, Job *job, int result) except -1:
         cdef int interruption = job.interruption
-        cdef Call call = job.call
-        if call == CALLS_CONNECT:
-            self.make_nonblocking(operation.fd)
         if result == -EINTR and interruption == TO_ROTATE and operation.state == STATE_IN_FLIGHT:
-            job.interruption = 0
-            return self.find_thread_later(job)
+            if not operation.is_orphaned():
+                job.interruption = 0
+                job.ended = 0
+                self.append_waiting(job)
+                return 0
+            result = operation.result
         self.jobs.pop(operation)
         free(job)
         if operation.state == STATE_CANCELLING and result == -EINTR:
             result = -ECANCELED
-        if call == CALLS_CONNECT:
-            self.leave_lane(operation)
-            return self.end(operation, result)
         if operation.composed and result >= 0:
             # Only now may the next one look: the loop's turn keeps their order.
             self.perform_soon(operation)
@@ -521,12 +542,6 @@ cdef class Blocking(Model):
         else:
             self.leave_lane(operation)
         return self.end(operation, result)
-
-    cdef int find_thread_later(self, Job *job) except -1:
-        if job.call == CALLS_CONNECT:
-            self.make_blocking(job.fd)
-        self.append_waiting(job)
-        return 0
 
     cdef int end(self, Operation operation, int result) except -1:
         """The terminal completion."""
@@ -549,8 +564,6 @@ cdef class Blocking(Model):
         return 0
 
     cdef int forget_job(self, Operation operation, Job *job) except -1:
-        if job.call == CALLS_CONNECT:
-            self.make_nonblocking(operation.fd)
         del self.jobs[operation]
         free(job)
         return self.leave_lane(operation)
@@ -567,14 +580,15 @@ cdef class Blocking(Model):
             return 0
         self.statistics.counters.system_calls[CALL_FCNTL] += 1
         set_flags(fd, F_SETFL, flags & ~O_NONBLOCK)
-        self.made_blocking[fd] = flags
+        self.made_blocking.add(fd)
         return 0
 
     cdef int make_nonblocking(self, int fd) except -1:
         """As it was.  A worker that blocks in a call on it goes on blocking."""
         if fd in self.made_blocking:
-            self.statistics.counters.system_calls[CALL_FCNTL] += 1
-            set_flags(fd, F_SETFL, self.made_blocking.pop(fd))
+            self.statistics.counters.system_calls[CALL_FCNTL] += 2
+            set_flags(fd, F_SETFL, unistd.fcntl(fd, F_GETFL) | O_NONBLOCK)
+            self.made_blocking.discard(fd)
         return 0
 
     cdef void count_futex(self) noexcept:

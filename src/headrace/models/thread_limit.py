@@ -1,4 +1,7 @@
-"""How many threads `blocking` and `aio` may have: $HEADRACE_THREADS, or what fits here."""
+"""How many threads a loop may have on `blocking`: $HEADRACE_THREADS, or what fits here.
+
+On `aio` it holds twice: for the requests that glibc's threads do, and for the workers beside them.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +66,17 @@ def threads_that_fit() -> int:
     )
 
 
+def signal_queue_length() -> int:
+    """How many signals may wait for this user's processes: RLIMIT_SIGPENDING, or THREADS_MAX."""
+    length, _ = resource.getrlimit(resource.RLIMIT_SIGPENDING)
+    return THREADS_MAX if length == resource.RLIM_INFINITY else length
+
+
 def free_memory_bytes() -> int:
-    """What the machine has available, or what is left to this process's group if that is less."""
+    """What the machine has available, or what is left to this process's group if that is less.
+
+    The kernel counts cached files as used by the group, and gives them up when memory is asked for.
+    """
     free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
     with suppress(OSError):
         for line in (PROC / "meminfo").read_text(encoding="ascii").splitlines():
@@ -77,8 +89,19 @@ def free_memory_bytes() -> int:
         ):
             limits, used = read_limits(folder, limit_name), read_limits(folder, used_name)
             if limits and used:
-                free.append(max(limits[0] - used[0], 0))
+                free.append(max(limits[0] - used[0] + cached_bytes(folder), 0))
     return min(free)
+
+
+def cached_bytes(folder: Path) -> int:
+    """Of files, by processes of the group, not used for a while: cgroups(7), memory.stat."""
+    found = {"inactive_file": 0, "total_inactive_file": 0}
+    with suppress(OSError, ValueError):
+        for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(" ")
+            if name in found:
+                found[name] = int(value)
+    return max(found.values())
 
 
 def cgroup_folders(controller: str) -> list[Path]:

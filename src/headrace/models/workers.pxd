@@ -1,6 +1,5 @@
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.kernel.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t, sem_t
-from headrace.kernel.socket cimport sockaddr, socklen_t
 
 # Why a worker is interrupted.
 cdef enum Interruption:
@@ -14,7 +13,6 @@ cdef enum Call:
     CALLS_RECV
     CALLS_SEND
     CALLS_ACCEPT
-    CALLS_CONNECT
 
 
 # One operation for one thread.  The model makes it and frees it, after its last notice.
@@ -25,8 +23,6 @@ cdef struct Job:
     bint multishot             # recv and accept go on until they are told not to
     const char *memory         # BORROWS: the operation's, which is in flight
     size_t length
-    const sockaddr *address
-    socklen_t address_length
     int pieces                 # told and not yet taken; guarded by the lock
     bint calling               # its worker may use the descriptor; guarded by the lock
     int ended                  # its last notice is queued
@@ -82,6 +78,7 @@ cdef class SharedBufferPool(BufferPool):
     cdef unsigned long generation
 
     cdef bint has_workers(self) noexcept
+    cdef void begin_anew(self) noexcept
 
 
 cdef bint start_worker(Shared *shared, Job *job) noexcept

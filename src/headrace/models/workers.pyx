@@ -21,9 +21,9 @@ from headrace.kernel cimport aio as aio_h
 from headrace.kernel cimport pthread as pthread_h
 from headrace.kernel cimport signal as signal_h
 from headrace.kernel cimport socket as socket_h
+from headrace.kernel cimport unistd
 from headrace.kernel.errno cimport (
-    EAGAIN, EALREADY, EBADF, ECANCELED, ECONNABORTED, EINPROGRESS, EINTR, EISCONN, EPROTO,
-    errno,
+    EAGAIN, EBADF, ECANCELED, ECONNABORTED, EINTR, EPROTO, errno,
 )
 from headrace.kernel.fork cimport fork_generation
 from headrace.kernel.poll cimport POLLIN, POLLNVAL, POLLOUT, poll, pollfd
@@ -54,10 +54,7 @@ cdef class SharedBufferPool(BufferPool):
         self.shared = <Shared *>malloc(sizeof(Shared))
         if self.shared == NULL:
             raise MemoryError()
-        memset(self.shared, 0, sizeof(Shared))
-        pthread_h.pthread_mutex_init(&self.shared.lock, NULL)
-        pthread_h.pthread_cond_init(&self.shared.progress, NULL)
-        pthread_h.sem_init(&self.shared.wake, 0, 0)
+        begin_shared(self.shared)
         self.shared.buffers = self.idle
         self.shared.buffer_count = &self.idle_count
         self.shared.buffer_memory = self.memory
@@ -72,6 +69,31 @@ cdef class SharedBufferPool(BufferPool):
             pthread_h.pthread_cond_destroy(&self.shared.progress)
             pthread_h.pthread_mutex_destroy(&self.shared.lock)
         free(self.shared)
+
+    cdef void begin_anew(self) noexcept:
+        """In a forked child: no threads, and what they had to say is the parent's."""
+        cdef Notice *notice = self.shared.first
+        cdef Notice *following
+        cdef void **also = self.shared.also
+        cdef int *buffers = self.shared.buffers
+        cdef int *buffer_count = self.shared.buffer_count
+        cdef char *buffer_memory = self.shared.buffer_memory
+        cdef size_t buffer_size = self.shared.buffer_size
+        while notice != NULL:
+            following = notice.next
+            if notice.buffer >= 0:
+                BufferPool.release(self, notice.buffer)
+            elif notice.job.call == CALLS_ACCEPT and notice.result >= 0:
+                unistd.close(notice.result)  # a copy: the parent serves it
+            free(notice)
+            notice = following
+        begin_shared(self.shared)
+        self.shared.also = also
+        self.shared.buffers = buffers
+        self.shared.buffer_count = buffer_count
+        self.shared.buffer_memory = buffer_memory
+        self.shared.buffer_size = buffer_size
+        self.generation = fork_generation()
 
     cdef bint has_workers(self) noexcept:
         """False in a forked child, which has no thread but its own."""
@@ -94,6 +116,13 @@ cdef class SharedBufferPool(BufferPool):
         BufferPool.release(self, number)
         tell_progress(self.shared)
         pthread_h.pthread_mutex_unlock(&self.shared.lock)
+
+
+cdef void begin_shared(Shared *shared) noexcept:
+    memset(shared, 0, sizeof(Shared))
+    pthread_h.pthread_mutex_init(&shared.lock, NULL)
+    pthread_h.pthread_cond_init(&shared.progress, NULL)
+    pthread_h.sem_init(&shared.wake, 0, 0)
 
 
 # The loop's side.
@@ -165,7 +194,7 @@ cdef void interrupt(Job *job, Interruption why) noexcept:
     cdef Shared *shared = job.worker.shared
     pthread_h.pthread_mutex_lock(&shared.lock)
     if job.interruption != TO_CANCEL:
-        job.interruption = why
+        aio_h.headrace_store(&job.interruption, why)
     # Only while it has this job: a thread that has left may not be sent anything.
     if job.worker.job == job:
         # A real-time signal needs a place in the user's queue, which may be full; SIGIO needs none.
@@ -371,18 +400,18 @@ cdef void call_again(Shared *shared, Job *job) noexcept nogil:
 
 cdef int call_until_done(Job *job, char *chunk, Notice *counts) noexcept nogil:
     """Call until it is done, has failed, or is interrupted: a result, or a negative errno."""
-    cdef int result
+    cdef int interruption, result
     while True:
-        if job.interruption == TO_CANCEL:
+        interruption = aio_h.headrace_load(&job.interruption)
+        if interruption == TO_CANCEL:
             return -ECANCELED
-        if job.interruption == TO_ROTATE:
+        if interruption == TO_ROTATE:
             return -EINTR
         result = call_once(job, chunk, counts)
         if result == -EINTR:
             continue
-        # (connect(2) says EAGAIN of a Unix server whose backlog is full: that is an answer.)
-        if result == -EAGAIN and job.call != CALLS_CONNECT:
-            # The descriptor is somebody's who has made it non-blocking: wait beside it.
+        if result == -EAGAIN:
+            # The descriptor is not blocking, or somebody has made it so: wait beside it.
             result = wait_until_ready(job, counts)
             if result < 0 and result != -EINTR:
                 return result
@@ -401,30 +430,11 @@ cdef int call_once(Job *job, char *chunk, Notice *counts) noexcept nogil:
         result = socket_h.recv(job.fd, chunk, CHUNK_BYTES, 0)
     elif job.call == CALLS_SEND:
         result = socket_h.send(job.fd, job.memory, job.length, socket_h.MSG_NOSIGNAL)
-    elif job.call == CALLS_ACCEPT:
+    else:
         result = socket_h.accept4(
             job.fd, NULL, NULL, socket_h.SOCK_NONBLOCK | socket_h.SOCK_CLOEXEC
         )
-    else:
-        return connect_once(job, counts)
     return -errno if result < 0 else <int>result
-
-
-cdef int connect_once(Job *job, Notice *counts) noexcept nogil:
-    """connect(2); interrupted or non-blocking, it goes on by itself, and SO_ERROR says how."""
-    cdef int error = 0
-    cdef socket_h.socklen_t size = sizeof(error)
-    if socket_h.connect(job.fd, job.address, job.address_length) == 0 or errno == EISCONN:
-        return 0
-    if errno != EINTR and errno != EINPROGRESS and errno != EALREADY:
-        return -errno
-    error = wait_until_ready(job, counts)
-    if error < 0:
-        return error
-    error = 0
-    if socket_h.getsockopt(job.fd, socket_h.SOL_SOCKET, socket_h.SO_ERROR, &error, &size) < 0:
-        return -errno
-    return -error
 
 
 cdef int wait_until_ready(Job *job, Notice *counts) noexcept nogil:

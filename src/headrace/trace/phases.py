@@ -38,6 +38,11 @@ WAITING = frozenset(
         "select",
     ]
 )
+# How many are ready; 0 where the time is over.
+COUNTING = frozenset(
+    ["epoll_pwait", "epoll_pwait2", "epoll_wait", "poll", "ppoll", "pselect6", "select"]
+)
+NAPS = frozenset(["clock_nanosleep", "nanosleep", "pause"])
 NOT_NOW = "EAGAIN"
 
 
@@ -78,11 +83,16 @@ def learned(recording: Recording, request: Request) -> list[int]:
         ends = [
             call.end
             for call in recording.calls
-            if call.start < request.send_start < call.end
-            and call.result >= 0
-            and call.name in WAITING | RECEIVING
+            if call.start < request.send_start < call.end and is_news(call)
         ]
     return [end for end in ends if end < request.answered]
+
+
+def is_news(call: Call) -> bool:
+    """Did it come back because something was there?  A time that is over is a result as well."""
+    if call.name in COUNTING:
+        return call.result > 0
+    return call.result >= 0 and call.name in (WAITING | RECEIVING) - NAPS
 
 
 def middle_request(recording: Recording) -> Request:

@@ -17,6 +17,7 @@ from headrace.trace.record import Recording
 from headrace.trace.strace import Call
 from headrace.trace.who import who_copies, who_waits
 
+ROUNDS_OF_ASKING = 20
 WAITS, TRIES, ARRIVES, COPIES, UNSEEN = "waits", "tries", "arrives", "copies", "unseen"
 RUNS, CALLS, ASKS = "runs", "calls", "asks"
 # Of what is drawn; that the loop asks its model takes no time, and has its place in the list.
@@ -161,7 +162,9 @@ def thread_lanes(view: View) -> list[Lane]:
         for start, end, rounds in recording.waited:
             if view.is_inside(start, end):
                 detail = f"{rounds:,} rounds" if rounds > 2 else ""
-                lane.spans.append(span_in(view, start, end, WAITS, "the model's wait()", detail))
+                # One that comes back that often with nothing does not wait: it asks.
+                kind = WAITS if rounds < ROUNDS_OF_ASKING else TRIES
+                lane.spans.append(span_in(view, start, end, kind, "the model's wait()", detail))
         return [lane]
     lanes = {recording.loop_thread: lane}
     for thread in view.others():
