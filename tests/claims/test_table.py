@@ -26,7 +26,7 @@ def test_table_counts_the_verdicts():
         a_result("epoll-mmap", REFUTED), a_result("epoll-flat", HOLDS),
         a_result("c10k", UNDECIDED), a_result("eagain", DEPENDS), a_result("regular-files", FAILED),
     )  # fmt: skip
-    assert "5 claims: 1 hold, 1 refuted, 1 depend, 1 not decidable here, 1 failed; 5 s" in lines
+    assert "5 claims: 1 holds, 1 refuted, 1 depends, 1 not decidable here, 1 failed; 5 s" in lines
 
 
 def test_table_groups_claims_under_their_theme():

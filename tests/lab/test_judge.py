@@ -125,6 +125,10 @@ def test_summary_doubts_the_figures_of_an_only_core():
         ([a_round(server_lost_share=0.4)], "took up to 40% of the server's core"),
         ([a_round(self_latency_share=0.3)], "up to 30% of the latency was spent in the load"),
         (
+            [a_round(statistics={"thread_rotations": 3}), a_round(statistics={})],
+            "too few threads: they went round 3 times; raise $HEADRACE_THREADS",
+        ),
+        (
             [a_round(requests=10_000), a_round(requests=20_000)],
             "unsteady: requests/s spread over 67%",
         ),

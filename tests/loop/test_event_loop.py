@@ -332,6 +332,8 @@ def test_statistics_count_what_the_loop_did(headrace_run, headrace_loop, bystand
         "system_calls",
         "completions",
         "buffer_starvation",
+        "completion_overflows",
+        "thread_rotations",
     }
     assert after["loop_iterations"] > before["loop_iterations"]
     assert after["completions"] > before["completions"]

@@ -42,8 +42,15 @@ def test_loop_closed_with_connections_open_warns_and_closes_their_descriptors(mo
 
     async def main():
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        accepted = asyncio.Event()
+
+        def factory():
+            accepted.set()
+            return asyncio.Protocol()
+
+        server = await loop.create_server(factory, "127.0.0.1", 0)
         client, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+        await accepted.wait()
         client.write(b"x" * 10_000_000)
         await asyncio.sleep(0)
 

@@ -179,6 +179,7 @@ def test_few_threads_serve_many_connections_in_turn(make_loop, pairs, threads):
         talking = [talk(near, far, index) for index, (near, far) in enumerate(pairs[:10])]
         await asyncio.gather(*talking)
         assert loop._model.threads["waiting"] > 0
+        assert loop.statistics()["thread_rotations"] > 0
         for echo in idle:
             echo.transport.close()
             await echo.lost

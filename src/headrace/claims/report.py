@@ -46,7 +46,11 @@ def build_report(
 def count_line(rows: Sequence[Row]) -> str:
     """How many of them hold, are refuted, and so on; in one line, without those that are none."""
     counts = Counter(row["verdict"] for row in rows)
-    parts = [f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict]]
+    parts = [
+        f"{counts[verdict]} {verdict if counts[verdict] == 1 else words}"
+        for verdict, words in WORDS.items()
+        if counts[verdict]
+    ]
     seconds = sum(row["seconds"] for row in rows)
     return f"{len(rows)} claim{'' if len(rows) == 1 else 's'}: {', '.join(parts)}; {seconds:.0f} s"
 

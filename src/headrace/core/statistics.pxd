@@ -51,6 +51,7 @@ cdef struct Counters:
     uint64_t completions
     uint64_t buffer_starvation
     uint64_t completion_overflows
+    uint64_t thread_rotations
     uint64_t operations[KIND_COUNT]
     uint64_t system_calls[CALL_COUNT]
 

@@ -12,6 +12,7 @@ class StatisticsDict(TypedDict):
     completions: int
     buffer_starvation: int
     completion_overflows: int
+    thread_rotations: int
 
 class Statistics:
     """What a loop and its model have done since they were made."""

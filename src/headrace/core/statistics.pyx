@@ -49,6 +49,7 @@ cdef class Statistics:
             "completions": self.counters.completions,
             "buffer_starvation": self.counters.buffer_starvation,
             "completion_overflows": self.counters.completion_overflows,
+            "thread_rotations": self.counters.thread_rotations,
         }
 
     def __repr__(self):

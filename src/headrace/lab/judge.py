@@ -158,6 +158,14 @@ def cpu_notes(good: Sequence[Round]) -> list[str]:
     return ["CPU time unknown: processes ended, or may have, for which their parent did not wait"]
 
 
+def thread_notes(good: Sequence[Round]) -> list[str]:
+    """A model of threads had too few: operations waited for one."""
+    rotations = sum((one.statistics or {}).get("thread_rotations", 0) for one in good)
+    if not rotations:
+        return []
+    return [f"too few threads: they went round {rotations:,} times; raise $HEADRACE_THREADS"]
+
+
 def latency_notes(good: Sequence[Round]) -> list[str]:
     """The replies waited for the generator: their latency is its own rather than the server's."""
     share = max((one.window.self_latency_share for one in good if not one.shared_core), default=0.0)

@@ -302,7 +302,10 @@ cdef class LoopCore:
         * ``system_calls``: those of the loop, its model and their operations, by name.  Calls of
           the program's own, of Python's socket module and of the executor are not counted.
         * ``buffer_starvation``, ``completion_overflows``: how often a receive found no buffer,
-          and the kernel no room in its completion ring.  Both cost time, and lose nothing.
+          and the kernel no room in its completion ring or its queue of signals.  Both cost time,
+          and lose nothing (on `aio`, each overflow ends a connection with EIO).
+        * ``thread_rotations``: how often a thread was interrupted because there were none for
+          others, who wait up to 10 ms each: more of them ($HEADRACE_THREADS) would be faster.
 
         A count that is zero is left out of the inner dictionaries.  Counting goes on always, at
         an increment each; asking costs about a microsecond, from any thread, also of a closed loop.

@@ -56,7 +56,7 @@ cdef class Aio(Blocking):
     name = "aio"
     stevens = "asynchronous"
     waits = "glibc's threads, in read()"
-    copies = "those threads"
+    copies = "glibc's threads"
     system_calls = (
         "pread64", "read", "pwrite64", "write", "rt_sigqueueinfo", *Blocking.system_calls,
     )

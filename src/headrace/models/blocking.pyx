@@ -68,7 +68,7 @@ cdef class Blocking(Model):
     name = "blocking"
     stevens = "blocking"
     waits = "a worker thread, inside recv()"
-    copies = "that thread"
+    copies = "the worker thread"
     system_calls = (
         "recv", "send", "accept4", "connect", "poll", "fcntl", "futex", "recvmmsg", "sendto",
     )
@@ -422,6 +422,7 @@ cdef class Blocking(Model):
                 blocked.append((job.since_s, address))
         blocked.sort()
         count = max(self.waiting_count - len(interrupted), 0)
+        self.statistics.counters.thread_rotations += min(count, len(blocked))
         for address in interrupted + [address for _, address in blocked[:count]]:
             self.count_futex()
             interrupt(<Job *><size_t>address, TO_ROTATE)

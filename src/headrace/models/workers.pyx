@@ -209,7 +209,7 @@ cdef bint cancel_at_once(Job *job, double limit_s) noexcept:
     cdef double deadline = monotonic_seconds() + limit_s
     cdef double again = monotonic_seconds() + INTERRUPT_AGAIN_S
     while not aio_h.headrace_load(&job.ended):
-        if monotonic_seconds() >= deadline or not is_calling(job):
+        if monotonic_seconds() >= deadline or is_held_back(job):
             break  # it has something to tell, and waits until the loop listens
         if monotonic_seconds() >= again:
             again += INTERRUPT_AGAIN_S
@@ -239,6 +239,15 @@ cdef bint take_back(Job *job) noexcept:
         free(notice)
     pthread_h.pthread_mutex_unlock(&shared.lock)
     return is_only
+
+
+cdef bint is_held_back(Job *job) noexcept:
+    cdef Shared *shared = job.worker.shared
+    cdef bint held_back
+    pthread_h.pthread_mutex_lock(&shared.lock)
+    held_back = job.held_back
+    pthread_h.pthread_mutex_unlock(&shared.lock)
+    return held_back
 
 
 cdef bint is_calling(Job *job) noexcept:
@@ -469,9 +478,11 @@ cdef void tell(
         while not shared.over and (
             job.pieces >= PIECES_MAX or (chunk != NULL and shared.buffer_count[0] == 0)
         ):
+            job.held_back = True
             shared.waiting_for_progress += 1
             pthread_h.pthread_cond_wait(&shared.progress, &shared.lock)
             shared.waiting_for_progress -= 1
+        job.held_back = False
         if chunk != NULL and shared.buffer_count[0]:
             shared.buffer_count[0] -= 1
             number = shared.buffers[shared.buffer_count[0]]
