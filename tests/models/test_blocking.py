@@ -74,8 +74,9 @@ async def until(condition):
         await asyncio.sleep(0.001)
 
 
-def let_go_of(things):
-    things.clear()
+def let_go_of(*lists):
+    for things in lists:
+        things.clear()
     gc.collect()
 
 
@@ -224,20 +225,19 @@ def test_idle_threads_go_home(loop, pairs):
 
 def test_closed_loop_has_no_threads(name, pairs):
     before = threads_of_process()
-    loop = headrace.new_event_loop(name)
+    loops, echoes = [headrace.new_event_loop(name)], []
 
     async def main():
         for near, far in pairs:
-            _, echo = await loop.create_connection(Echo, sock=near)
+            _, echo = await loops[0].create_connection(Echo, sock=near)
             far.send(b"x")
             echoes.append(echo)
         await asyncio.sleep(0)
 
-    echoes = []
-    run(loop, main())
-    loop.close()
+    run(loops[0], main())
+    loops[0].close()
     with pytest.warns(ResourceWarning, match="unclosed transport"):
-        let_go_of(echoes)
+        let_go_of(echoes, loops)
     # glibc's wait a second for more to do.
     deadline = time.monotonic() + 10
     while threads_of_process() > before and time.monotonic() < deadline:
