@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from headrace.claims.catalogue import UnknownClaimError, choose
 from headrace.claims.claim import FAILED, SCALES, Claim
 from headrace.claims.options import Options, parse
 from headrace.kernel.standard_output import standard_output
-from headrace.lab.options import STANDARD_OUTPUT, BadArgumentsError
+from headrace.lab.options import STANDARD_OUTPUT, BadArgumentsError, require_packages
 from headrace.lab.stopping import Stopped, stopping_signals
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "headrace claims"
 NOTHING_MEASURED = f"{PROGRAM}: nothing was measured"
-LAB_PACKAGES = ("hdrh", "rich")
-MISSING_LAB = f"{PROGRAM} needs the lab's packages: pip install 'headrace[lab]'"
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_ARGUMENTS = 2
 
@@ -43,12 +40,7 @@ def prepare_and_measure(words: list[str]) -> int:
     try:
         options = parse(words)
         claims = choose(options.only)
-        for name in LAB_PACKAGES:
-            importlib.import_module(name)  # found missing now, not after the measurement
-    except ModuleNotFoundError as error:
-        if error.name not in LAB_PACKAGES:
-            raise
-        return complain(MISSING_LAB)
+        require_packages()
     except (BadArgumentsError, UnknownClaimError) as error:
         return complain(f"{PROGRAM}: {error}")
     if options.list:

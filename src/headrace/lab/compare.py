@@ -6,14 +6,19 @@ slows all rows, and only the ratios of one run count anyway.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from headrace.lab.options import NOTHING_MEASURED, BadArgumentsError, Options, parse
+from headrace.lab.options import (
+    NOTHING_MEASURED,
+    BadArgumentsError,
+    Options,
+    parse,
+    require_packages,
+)
 from headrace.lab.stopping import Stopped, stopping_signals
 
 if TYPE_CHECKING:
@@ -23,8 +28,6 @@ if TYPE_CHECKING:
 
 EXIT_NOTHING_MEASURED = 1
 EXIT_BAD_ARGUMENTS = 2
-LAB_PACKAGES = ("hdrh", "rich")
-MISSING_LAB = "headrace compare needs the lab's packages: pip install 'headrace[lab]'"
 
 
 def main(argv: list[str]) -> int:
@@ -45,10 +48,6 @@ def prepare_and_measure(argv: list[str]) -> int:
     try:
         options = parse(argv)
         contenders, plan = prepare(options)
-    except ModuleNotFoundError as error:
-        if error.name not in LAB_PACKAGES:
-            raise
-        return complain(MISSING_LAB)
     except (BadArgumentsError, ValueError) as error:
         return complain(f"headrace compare: {error}")
     except Stopped:
@@ -64,9 +63,7 @@ def complain(line: str) -> int:
 
 def prepare(options: Options) -> tuple[list[Contender], Plan]:
     """Who takes part and what load each gets; every bad argument is found here."""
-    for name in LAB_PACKAGES:
-        importlib.import_module(name)  # found missing now, not after the measurement
-
+    require_packages()
     from headrace.lab import contenders
     from headrace.lab.limits import raise_descriptor_limit
     from headrace.lab.measure import Plan

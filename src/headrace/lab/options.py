@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ SIZE_MAX = 16 * 2**20
 SECONDS_MAX = 3600.0
 REPEAT_MAX = 1000
 STANDARD_OUTPUT = "-"
+PACKAGES = ("hdrh", "rich")
 NOTHING_MEASURED = "headrace compare: nothing was measured"
 # Those of the upper-case service; with --http they would be ignored, so they are refused there.
 SERVICE_DEFAULTS: dict[str, Any] = {"size": 1024, "mode": MODES[0]}
@@ -64,6 +66,21 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise BadArgumentsError(message)
+
+
+def require_packages() -> None:
+    """Found missing now, not after the measurement.
+
+    Raises:
+        BadArgumentsError: the lab's packages are not installed.
+    """
+    try:
+        for name in PACKAGES:
+            importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        raise BadArgumentsError("needs the lab's packages: pip install 'headrace[lab]'") from error
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

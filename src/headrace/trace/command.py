@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
-from headrace.lab.options import STANDARD_OUTPUT, BadArgumentsError
+from headrace.lab.options import STANDARD_OUTPUT, BadArgumentsError, require_packages
 from headrace.lab.stopping import Stopped, stopping_signals
 from headrace.models.registry import (
     ModelInfo,
@@ -23,8 +22,6 @@ from headrace.trace.strace import refusal
 from headrace.trace.timeline import build
 
 PROGRAM = "headrace trace"
-LAB_PACKAGES = ("hdrh", "rich")
-MISSING_LAB = f"{PROGRAM} needs the lab's packages: pip install 'headrace[lab]'"
 EXIT_NOTHING_RECORDED = 1
 EXIT_BAD_ARGUMENTS = 2
 
@@ -47,12 +44,7 @@ def prepare_and_record(words: list[str]) -> int:
     try:
         options = parse(words)
         model = find_model(options.model)
-        for name in LAB_PACKAGES:
-            importlib.import_module(name)  # found missing now, not after the recording
-    except ModuleNotFoundError as error:
-        if error.name not in LAB_PACKAGES:
-            raise
-        return complain(MISSING_LAB, EXIT_BAD_ARGUMENTS)
+        require_packages()
     except (BadArgumentsError, UnknownModelError, ModelUnavailableError) as error:
         return complain(f"{PROGRAM}: {error}", EXIT_BAD_ARGUMENTS)
     try:
