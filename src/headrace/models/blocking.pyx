@@ -8,17 +8,16 @@ What the obvious does wrong.  (1) Threads of which each runs Python fight for on
 here run none, and the program above them stays single-threaded.  (2) O_NONBLOCK makes the call
 return instead of blocking.  What the loop owns (`owned`) is made blocking for as long as it owns
 it; beside a descriptor that is its user's, or a listener, which other processes may share, the
-worker waits in poll(2) where the call says EAGAIN.  (3) A bounded pool that
-is full of readers of idle connections never serves the next one.  The bound is
-$HEADRACE_THREADS (by default what a quarter of the free memory holds), and beyond it threads go
-round: who has blocked longest is interrupted and stands at the end of the queue.  Nothing is lost
-by that, an interrupted call has taken nothing; it costs latency.
+worker waits in poll(2) where the call says EAGAIN.  (3) A bounded pool that is full of readers of
+idle connections never serves the next one.  The bound is $HEADRACE_THREADS (by default what a
+quarter of the free memory holds), and beyond it threads go round: who has blocked longest is
+interrupted and stands at the end of the queue.  Nothing is lost by that, an interrupted call has
+taken nothing; it costs latency.
 
 Decision.  Receiving and sending block in the real call, through both phases; accepting is done by
 the worker, too.  What a cancelled caller would lose (sock_*, sendfile, pipes, datagrams), and
 connecting, which asyncio begins itself (`composed`), waits in poll(2) and is done by the loop's
-thread.  sendfile(2) knows no MSG_DONTWAIT: a connection that is lent to it gets its
-O_NONBLOCK back.
+thread.  sendfile(2) knows no MSG_DONTWAIT: a connection that is lent to it is non-blocking again.
 """
 
 from libc.stdlib cimport free, malloc
@@ -40,7 +39,7 @@ from headrace.kernel.unistd cimport F_GETFL, F_SETFL, O_NONBLOCK, set_flags
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 from headrace.models.thread_limit import thread_limit as limit_of_threads, unusable_reason
 from headrace.models.workers cimport (
-    CALLS_ACCEPT, CALLS_POLL, CALLS_RECV, CALLS_SEND, TO_CANCEL, TO_ROTATE,
+    CALLS_ACCEPT, CALLS_POLL, CALLS_RECV, CALLS_SEND, INTERRUPT_AGAIN_US, TO_CANCEL, TO_ROTATE,
     Job, Notice, SharedBufferPool, Worker, cancel_at_once, dismiss_all, give, interrupt,
     is_calling, join_left, sleep_until_notice, start_worker, take_idle, take_notices,
 )
@@ -50,8 +49,7 @@ cdef size_t BUFFER_SIZE = 64 * 1024
 # A thread answers its interruption in some 20 us, or when it gets a processor: so long that is
 # waited for, because who cancels wants to close the descriptor.
 cdef double CANCEL_WAIT_S = 1.0
-# A signal that came just before the call was lost: so often it is sent again.
-cdef double INTERRUPT_AGAIN_S = 0.001
+cdef double INTERRUPT_AGAIN_S = INTERRUPT_AGAIN_US * 1e-6
 # So long a send of the last turn may take.
 cdef double SEND_WAIT_S = 0.002
 # Where the kernel has refused a thread it is asked again after this long.
@@ -207,11 +205,7 @@ cdef class Blocking(Model):
         return PENDING
 
     cpdef wait(self, double timeout_s):
-        if self.generation != fork_generation():
-            raise RuntimeError(
-                "this event loop was running when the process was forked; "
-                "make a new one in the child"
-            )
+        self.refuse_in_child()
         if self.again:
             self.submit_again()
         if self.interrupted:

@@ -20,6 +20,7 @@ cdef class Model:
 
     cdef int start(self, Operation operation) except -1
     cdef int stop(self, Operation operation) except -1
+    cdef int refuse_in_child(self) except -1
     cpdef int perform_soon(self, Operation operation) except -1
 
     cpdef open(self)

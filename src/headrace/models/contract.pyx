@@ -227,6 +227,15 @@ cdef class Model:
         operation.result = 0  # not what an attempt before has left: nothing is done yet
         return ready_push(self.ready, step, 0, 0)
 
+    cdef int refuse_in_child(self) except -1:
+        """A loop that was running at a fork must not go on in the child: the kernel's is shared."""
+        if self.generation != fork_generation():
+            raise RuntimeError(
+                "this event loop was running when the process was forked; "
+                "make a new one in the child"
+            )
+        return 0
+
     def complete_cancelled(self, Operation operation):
         """Queue the end of an operation whose cancel() answered PENDING."""
         self.complete(operation, -ECANCELED)

@@ -418,11 +418,7 @@ cdef class Reactor(Model):
         return CANCELLED
 
     cpdef wait(self, double timeout_s):
-        if self.generation != fork_generation():
-            raise RuntimeError(
-                "this event loop was running when the process was forked; "
-                "make a new one in the child"
-            )
+        self.refuse_in_child()
         self.readiness.wait(timeout_s)
 
     cpdef forget(self, int fd):

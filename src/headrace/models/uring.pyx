@@ -209,11 +209,7 @@ cdef class Uring(Model):
         return PENDING
 
     cpdef wait(self, double timeout_s):
-        if self.generation != fork_generation():
-            raise RuntimeError(
-                "this event loop was running when the process was forked; "
-                "make a new one in the child"
-            )
+        self.refuse_in_child()
         self.prepare_again()
         if self.ready.count:
             timeout_s = 0  # operations have ended without the kernel's help

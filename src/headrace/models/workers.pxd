@@ -1,6 +1,11 @@
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.kernel.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t, sem_t
 
+cdef enum:
+    # A signal that came just before the call was lost: so often it is sent again.
+    INTERRUPT_AGAIN_US = 1000
+
+
 # Why a worker is interrupted.
 cdef enum Interruption:
     GOES_ON = 0
@@ -78,6 +83,7 @@ cdef class SharedBufferPool(BufferPool):
     cdef Shared *shared        # OWNS
     cdef unsigned long generation
 
+    cdef void begin(self) noexcept
     cdef bint has_workers(self) noexcept
     cdef void begin_anew(self) noexcept
 

@@ -6,7 +6,7 @@ in the call, and queues a notice.  One lock guards all that both write.
 
 Freeing a thread that blocks.  A signal whose handler does nothing, without SA_RESTART, makes the
 call return EINTR.  The signal can come just before the call, and is lost then; so the model
-sends it again, every millisecond, until the job has ended.
+sends it again until the job has ended: every millisecond to cancel it, else at the next rotation.
 
 Data come into memory of the worker's own first, and then into a buffer of the loop's: a
 connection that is idle holds a thread, and no buffer.
@@ -40,8 +40,6 @@ cdef enum:
     PIECES_MAX = 4
 # A worker without a job goes home after this long.
 cdef double IDLE_S = 5.0
-# A signal that came just before the call was lost: so often it is sent again.
-cdef double INTERRUPT_AGAIN_S = 0.001
 
 cdef int interruption_signal = 0
 
@@ -50,15 +48,22 @@ cdef class SharedBufferPool(BufferPool):
     def __cinit__(self, int count, size_t size):
         global interruption_signal
         interruption_signal = real_time_signal()
-        self.generation = fork_generation()
         self.shared = <Shared *>malloc(sizeof(Shared))
         if self.shared == NULL:
             raise MemoryError()
-        begin_shared(self.shared)
+        self.begin()
+
+    cdef void begin(self) noexcept:
+        """No threads, nothing told."""
+        memset(self.shared, 0, sizeof(Shared))
+        pthread_h.pthread_mutex_init(&self.shared.lock, NULL)
+        pthread_h.pthread_cond_init(&self.shared.progress, NULL)
+        pthread_h.sem_init(&self.shared.wake, 0, 0)
         self.shared.buffers = self.idle
         self.shared.buffer_count = &self.idle_count
         self.shared.buffer_memory = self.memory
-        self.shared.buffer_size = size
+        self.shared.buffer_size = self.size
+        self.generation = fork_generation()
 
     def __dealloc__(self):
         if self.shared == NULL:
@@ -75,10 +80,6 @@ cdef class SharedBufferPool(BufferPool):
         cdef Notice *notice = self.shared.first
         cdef Notice *following
         cdef void **also = self.shared.also
-        cdef int *buffers = self.shared.buffers
-        cdef int *buffer_count = self.shared.buffer_count
-        cdef char *buffer_memory = self.shared.buffer_memory
-        cdef size_t buffer_size = self.shared.buffer_size
         while notice != NULL:
             following = notice.next
             if notice.buffer >= 0:
@@ -87,13 +88,8 @@ cdef class SharedBufferPool(BufferPool):
                 unistd.close(notice.result)  # a copy: the parent serves it
             free(notice)
             notice = following
-        begin_shared(self.shared)
+        self.begin()
         self.shared.also = also
-        self.shared.buffers = buffers
-        self.shared.buffer_count = buffer_count
-        self.shared.buffer_memory = buffer_memory
-        self.shared.buffer_size = buffer_size
-        self.generation = fork_generation()
 
     cdef bint has_workers(self) noexcept:
         """False in a forked child, which has no thread but its own."""
@@ -116,13 +112,6 @@ cdef class SharedBufferPool(BufferPool):
         BufferPool.release(self, number)
         tell_progress(self.shared)
         pthread_h.pthread_mutex_unlock(&self.shared.lock)
-
-
-cdef void begin_shared(Shared *shared) noexcept:
-    memset(shared, 0, sizeof(Shared))
-    pthread_h.pthread_mutex_init(&shared.lock, NULL)
-    pthread_h.pthread_cond_init(&shared.progress, NULL)
-    pthread_h.sem_init(&shared.wake, 0, 0)
 
 
 # The loop's side.
@@ -190,7 +179,7 @@ cdef void give(Shared *shared, Worker *worker, Job *job) noexcept:
 
 
 cdef void interrupt(Job *job, Interruption why) noexcept:
-    """Make the worker of *job* look up; again, if it has not ended a millisecond later."""
+    """Make the worker of *job* look up; who calls it calls again if the job has not ended."""
     cdef Shared *shared = job.worker.shared
     pthread_h.pthread_mutex_lock(&shared.lock)
     if job.interruption != TO_CANCEL:
@@ -207,12 +196,12 @@ cdef void interrupt(Job *job, Interruption why) noexcept:
 cdef bint cancel_at_once(Job *job, double limit_s) noexcept:
     """Wait until an interrupted job has ended; True if it has ended with nothing to tell."""
     cdef double deadline = monotonic_seconds() + limit_s
-    cdef double again = monotonic_seconds() + INTERRUPT_AGAIN_S
+    cdef double again = monotonic_seconds() + INTERRUPT_AGAIN_US * 1e-6
     while not aio_h.headrace_load(&job.ended):
-        if monotonic_seconds() >= deadline or is_held_back(job):
+        if monotonic_seconds() >= deadline or read_locked(job, &job.held_back):
             break  # it has something to tell, and waits until the loop listens
         if monotonic_seconds() >= again:
-            again += INTERRUPT_AGAIN_S
+            again += INTERRUPT_AGAIN_US * 1e-6
             interrupt(job, TO_CANCEL)
         with nogil:
             sched_yield()
@@ -241,23 +230,19 @@ cdef bint take_back(Job *job) noexcept:
     return is_only
 
 
-cdef bint is_held_back(Job *job) noexcept:
-    cdef Shared *shared = job.worker.shared
-    cdef bint held_back
-    pthread_h.pthread_mutex_lock(&shared.lock)
-    held_back = job.held_back
-    pthread_h.pthread_mutex_unlock(&shared.lock)
-    return held_back
-
-
 cdef bint is_calling(Job *job) noexcept:
     """May its worker, which was interrupted, still use the descriptor?"""
+    return read_locked(job, &job.calling)
+
+
+cdef bint read_locked(Job *job, bint *fact) noexcept:
+    """What its worker writes under the lock."""
     cdef Shared *shared = job.worker.shared
-    cdef bint calling
+    cdef bint answer
     pthread_h.pthread_mutex_lock(&shared.lock)
-    calling = job.calling
+    answer = fact[0]
     pthread_h.pthread_mutex_unlock(&shared.lock)
-    return calling
+    return answer
 
 
 cdef Notice *take_notices(Shared *shared) noexcept:
