@@ -410,7 +410,6 @@ def test_listener_stays_non_blocking_for_those_who_share_it(loop):
     async def main():
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
         listening = server.sockets[0]
-        await asyncio.sleep(0.01)
         for _ in range(3):
             _, writer = await asyncio.open_connection(*listening.getsockname())
             assert not os.get_blocking(listening.fileno())
@@ -426,8 +425,7 @@ def test_loop_closed_in_a_child_leaves_the_parents_connections_as_they_are(loop)
     near, far = socket.socketpair()
     with far, near.dup() as kept:
         _, echo = loop.run_until_complete(loop.create_connection(Echo, sock=near))
-        loop.run_until_complete(asyncio.sleep(0.01))
-        assert os.get_blocking(kept.fileno())
+        loop.run_until_complete(until(lambda: os.get_blocking(kept.fileno())))
 
         def close():
             loop.close()
@@ -460,10 +458,11 @@ def test_child_finds_what_was_queued_at_the_fork_in_its_buffers(loop):
         loop.run_until_complete(loop.create_connection(Interrupting, sock=near))[1]
         for near, _ in made
     ]
-    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.run_until_complete(until(lambda: os.get_blocking(made[1][0].fileno())))
     for _, far in made:
         far.send(b"hello")
-    time.sleep(0.2)  # both have come when the loop looks
+    while loop._callbacks_pending() < len(made):
+        loop._model.wait(0)
     with pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(asyncio.sleep(1))
 
