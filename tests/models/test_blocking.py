@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -479,3 +481,56 @@ def test_child_finds_what_was_queued_at_the_fork_in_its_buffers(loop):
         echo.transport.close()
         loop.run_until_complete(echo.lost)
         far.close()
+
+
+# How many accepted connections of a listener may wait for the loop; the worker holds one more.
+PIECES_MAX = 4
+
+
+def sockets_of_process():
+    found = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+    return found
+
+
+def is_any_worker_running():
+    own = str(threading.get_native_id())
+    for task in set(os.listdir("/proc/self/task")) - {own}:
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/stat") as status:
+            if status.read().rpartition(")")[2].split()[0] != "S":
+                return True
+    return False
+
+
+def test_child_closes_the_accepted_connections_that_waited_at_the_fork(loop):
+    """They are the parent's, which serves them: a copy in the child would keep them from ending."""
+    made = []
+
+    def make():
+        made.append(Echo())
+        return made[-1]
+
+    server = loop.run_until_complete(loop.create_server(make, "127.0.0.1", 0))
+    before = sockets_of_process()
+    address = server.sockets[0].getsockname()
+    clients = [socket.create_connection(address) for _ in range(PIECES_MAX + 1)]
+    # All accepted, told as far as may be, and the worker waits until the loop listens.
+    deadline = time.monotonic() + TIMEOUT_S
+    while sockets_of_process() < before + 2 * len(clients) or is_any_worker_running():
+        assert time.monotonic() < deadline
+
+    def go_on():
+        loop.run_until_complete(asyncio.sleep(0))
+        return sockets_of_process() - before - len(clients)
+
+    assert in_child(go_on) == 0
+    loop.run_until_complete(until(lambda: len(made) == len(clients)))
+    for client in clients:
+        client.close()
+    for echo in made:
+        loop.run_until_complete(until(lambda echo=echo: hasattr(echo, "lost")))
+        loop.run_until_complete(echo.lost)
+    server.close()
+    loop.run_until_complete(server.wait_closed())

@@ -20,6 +20,7 @@ cdef class Blocking(Model):
     cdef set made_blocking         # descriptors whose O_NONBLOCK was taken away
 
     cdef int make_threads(self) except -1
+    cdef int leave_jobs_to_parent(self) except -1
     cdef int start_job(self, Operation operation) except -1
     cdef int describe(self, Operation operation, Job *job) except -1
     cdef int find_thread(self, Job *job) except -1

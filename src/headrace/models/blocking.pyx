@@ -118,14 +118,10 @@ cdef class Blocking(Model):
         cdef Operation operation
         if self.generation == fork_generation():
             return
-        for address in self.jobs.values():
-            free(<Job *><size_t>address)
-        self.jobs.clear()
-        self.lanes.clear()
-        self.interrupted.clear()
-        self.again.clear()
-        # The same pool: completions that have not come up yet stand in its buffers.
+        # The same pool: completions that have not come up yet stand in its buffers.  And before the
+        # jobs go, which the notices that are dropped there speak of.
         (<SharedBufferPool>self.pool).begin_anew()
+        self.leave_jobs_to_parent()
         self.make_threads()
         for entry in self.in_flight:
             operation = <Operation>entry
@@ -136,6 +132,19 @@ cdef class Blocking(Model):
                 self.end(operation, -ECANCELED)
             else:
                 self.submit(operation)
+
+    cdef int leave_jobs_to_parent(self) except -1:
+        cdef Job *job
+        for address in self.jobs.values():
+            job = <Job *><size_t>address
+            if job.call == CALLS_ACCEPT and job.held_back:
+                unistd.close(job.held_result)  # a copy, as of those that were told
+            free(job)
+        self.jobs.clear()
+        self.lanes.clear()
+        self.interrupted.clear()
+        self.again.clear()
+        return 0
 
     cpdef int submit(self, Operation operation) except -1:
         if operation.kind not in (

@@ -31,6 +31,7 @@ cdef struct Job:
     int pieces                 # told and not yet taken; guarded by the lock
     bint calling               # its worker may use the descriptor; guarded by the lock
     bint held_back             # its worker waits until the loop has listened; likewise
+    int held_result            # what it has to tell then
     int ended                  # its last notice is queued
     int interruption           # set by the model, read by the worker
     double since_s             # when it was given to its thread

@@ -464,6 +464,7 @@ cdef void tell(
             job.pieces >= PIECES_MAX or (chunk != NULL and shared.buffer_count[0] == 0)
         ):
             job.held_back = True
+            job.held_result = result
             shared.waiting_for_progress += 1
             pthread_h.pthread_cond_wait(&shared.progress, &shared.lock)
             shared.waiting_for_progress -= 1
