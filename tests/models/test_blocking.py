@@ -263,6 +263,14 @@ def test_bad_count_of_threads_is_one_clear_line(name, text):
     assert repr(text) in ended.stderr
 
 
+def test_count_of_threads_of_too_many_digits_to_be_a_number_is_refused_by_name(monkeypatch):
+    for text in ("9" * 5000, "0" * 5000 + "7"):
+        monkeypatch.setenv("HEADRACE_THREADS", text)
+        with pytest.raises(ValueError, match="HEADRACE_THREADS must be a count") as caught:
+            thread_limit()
+        assert len(str(caught.value)) < 200
+
+
 def test_models_names_a_bad_count_of_threads_as_the_reason(monkeypatch):
     ended = subprocess.run(
         [sys.executable, "-c", "import headrace; print(*headrace.models(), sep='\\n')"],

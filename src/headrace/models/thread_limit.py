@@ -6,6 +6,7 @@ On `aio` it holds twice: for the requests that glibc's threads do, and for the w
 from __future__ import annotations
 
 import os
+import reprlib
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ COUNT_SHARE = 2
 THREADS_MIN = 4
 # Each has two maps of the 65,530 that a process may have.
 THREADS_MAX = 16_000
+# Of the variable, zeros in front included.
+DIGITS_MAX = 30
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -33,11 +36,13 @@ def thread_limit() -> int:
     text = os.environ.get(ENVIRONMENT_VARIABLE)
     if not text:
         return threads_that_fit()
-    count = int(text) if text.isascii() and text.isdigit() else 0
+    # (Python refuses to make a number of more than 4,300 digits, and says nothing of the variable.)
+    is_count = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+    count = int(text) if is_count else 0
     if not 1 <= count <= THREADS_MAX:
         raise ValueError(
             f"{ENVIRONMENT_VARIABLE} must be a count of threads from 1 to {THREADS_MAX}, "
-            f"not {text!r}"
+            f"not {reprlib.repr(text)}"
         )
     return count
 
