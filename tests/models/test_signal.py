@@ -1,14 +1,18 @@
 """What only signal-driven I/O can get wrong: full queues, masks, and who owns a descriptor."""
 
 import asyncio
+import contextlib
+import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -242,3 +246,86 @@ print(seen)
         check=False,
     )
     assert (done.stderr, done.stdout) == ("", "[1]\n")
+
+
+@contextlib.contextmanager
+def no_descriptor_left():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        yield
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_reader_is_told_further_where_a_writer_beside_it_could_not_be_watched(loop, pair):
+    """A writer of a Unix socket needs the helper, for which no descriptor is left."""
+    left, right = pair
+
+    async def main():
+        received = asyncio.Queue()
+        loop.add_reader(left, lambda: received.put_nowait(left.recv(10)))
+        for message in (b"before", b"after"):
+            right.send(message)
+            assert await asyncio.wait_for(received.get(), TIMEOUT_S) == message
+            with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+                loop.add_writer(left, print)
+        told = asyncio.Event()
+        loop.add_writer(left, told.set)
+        await asyncio.wait_for(told.wait(), TIMEOUT_S)
+        loop.remove_writer(left)
+        loop.remove_reader(left)
+
+    loop.run_until_complete(main())
+
+
+def test_descriptor_that_sends_no_signals_is_refused_at_once_also_before_the_loop_runs(loop):
+    event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    try:
+        with no_descriptor_left(), pytest.raises(OSError, match="Too many open files"):
+            loop.add_reader(event, print)
+    finally:
+        os.close(event)
+    with tempfile.TemporaryFile() as file, pytest.raises(PermissionError):
+        loop.add_reader(file, print)
+
+
+def test_descriptor_that_sends_no_signals_is_watched_from_before_the_loop_runs(loop):
+    event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    try:
+        loop.add_reader(event, loop.stop)
+        with no_descriptor_left():
+            loop.call_soon(os.eventfd_write, event, 1)
+            loop.run_forever()
+        loop.remove_reader(event)
+    finally:
+        os.close(event)
+
+
+def test_descriptor_that_cannot_be_watched_when_the_loop_begins_to_run_is_an_error(loop, pair):
+    """It is another loop's by then, and for the helper that it needs no descriptor is left."""
+    left, right = pair
+    complaints, received = [], []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    loop.add_reader(left, lambda: received.append(left.recv(10)) or loop.stop())
+    fcntl.fcntl(left, F_SETOWN_EX, struct.pack("ii", F_OWNER_PID, os.getppid()))
+    with no_descriptor_left():
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    (complaint,) = complaints
+    assert complaint["message"] == f"Cannot watch descriptor {left.fileno()}"
+    assert complaint["exception"].errno == errno.EMFILE
+    # Asked again, it is watched.
+    loop.add_reader(left, lambda: received.append(left.recv(10)) or loop.stop())
+    right.send(b"hello")
+    loop.run_forever()
+    loop.remove_reader(left)
+    assert received == [b"hello"]

@@ -19,6 +19,7 @@ cdef class Readiness:
     cdef readonly Statistics statistics
 
     cdef int report(self, int fd, int events) except -1
+    cdef int report_refused(self, int fd, int error) except -1
     cpdef open(self)
     cpdef bind(self)
     cpdef unbind(self)

@@ -83,6 +83,16 @@ cdef class Readiness:
             return 0
         return ready_push(self.ready, registration, events, 0)
 
+    cdef int report_refused(self, int fd, int error) except -1:
+        """*fd*, which add() has taken, cannot be watched after all: who waits for it fails."""
+        cdef Registration registration
+        cdef void *entry = <void *>self.table.get(fd)
+        if entry == NULL:
+            return 0
+        registration = <Registration>entry
+        registration.watched = 0
+        return registration.fail_all(error)
+
     def report_ready(self, int fd, int events):
         """report(), for a model written in Python."""
         self.report(fd, events)
@@ -361,7 +371,10 @@ cdef class Reactor(Model):
         self.readiness.open()
         for registration in self.registrations:
             (<Registration>registration).watched = 0
-            self.watch(<Registration>registration)
+            try:
+                self.watch(<Registration>registration)
+            except OSError as error:
+                (<Registration>registration).fail_all(error.errno)
         return 0
 
     cpdef int submit(self, Operation operation) except -1:

@@ -130,15 +130,18 @@ cdef class SignalReadiness(Readiness):
 
     cpdef add(self, int fd, int events):
         if fd < self.size and self.watches[fd] == WATCH_NOT_BY_SIGNAL:
+            self.watches[fd] = WATCH_NONE  # also where the helper refuses it
             self.use_helper(fd)
-            return
-        if not self.bound_to:
+        elif self.bound_to:
+            self.begin(fd)
+            # What is ready already sends no signal.
+            if self.is_signalled(fd):
+                self.look_at(fd)
+        elif is_pipe(fd) or sends_signals(fd):
             self.set_watch(fd, WATCH_LATER)
-            return
-        self.begin(fd)
-        # What is ready already sends no signal.
-        if self.is_signalled(fd):
-            self.look_at(fd)
+        else:
+            # The helper needs no thread, and who is refused by it is to hear of it here.
+            self.use_helper(fd)
 
     cpdef modify(self, int fd, int events):
         pass
@@ -183,8 +186,9 @@ cdef class SignalReadiness(Readiness):
         if not is_unix(fd):
             return
         if self.is_signalled(fd):
-            self.remove(fd)
+            # In this order: the helper may refuse it, and who reads it is to be told further.
             self.use_helper(fd)
+            self.refuse_signals(fd)
         elif fd >= self.size or self.watches[fd] == WATCH_NONE:
             self.set_watch(fd, WATCH_NOT_BY_SIGNAL)
 
@@ -209,12 +213,12 @@ cdef class SignalReadiness(Readiness):
         return self.use_helper(fd)
 
     cdef int begin_late(self, int fd) except -1:
-        """What cannot be watched any more fails where it is tried, not here."""
+        """What cannot be watched any more is the failure of who waits for it, not the loop's."""
         try:
             return self.begin(fd)
-        except OSError:
+        except OSError as error:
             self.watches[fd] = WATCH_NONE
-            return self.report(fd, HANGUP)
+            return self.report_refused(fd, error.errno)
 
     cdef bint ask_for_signals(self, int fd) except -1:
         """False where the descriptor has an owner already, or sends nothing."""
