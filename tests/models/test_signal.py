@@ -18,6 +18,7 @@ import threading
 import pytest
 
 import headrace
+from headrace.kernel.real_time_signal import signals_reserved
 
 F_SETOWN_EX = 15
 F_GETOWN_EX = 16
@@ -329,3 +330,41 @@ def test_descriptor_that_cannot_be_watched_when_the_loop_begins_to_run_is_an_err
     loop.run_forever()
     loop.remove_reader(left)
     assert received == [b"hello"]
+
+
+@pytest.mark.parametrize("name", ["signal", "blocking", "aio"])
+def test_handler_for_a_signal_that_the_model_needs_is_refused(name):
+    loop = headrace.new_event_loop(name)
+    try:
+        with pytest.raises(RuntimeError, match=f"SIGIO.*needed by the loop's model '{name}'"):
+            loop.add_signal_handler(signal.SIGIO, print)
+        assert not loop.remove_signal_handler(signal.SIGIO)
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("name", ["signal", "blocking", "aio"])
+def test_handler_for_a_real_time_signal_that_models_use_is_refused_on_every_model(name):
+    headrace.new_event_loop(name).close()
+    loop = headrace.new_event_loop("poll")
+    try:
+        reserved = signals_reserved()
+        assert any(name in owner for owner in reserved.values())
+        for number, owner in reserved.items():
+            with pytest.raises(RuntimeError, match=f"{number} is kept for {owner} of headrace"):
+                loop.add_signal_handler(number, print)
+        assert min(reserved) > signal.SIGRTMIN
+        loop.add_signal_handler(signal.SIGRTMIN, print)
+        loop.remove_signal_handler(signal.SIGRTMIN)
+    finally:
+        loop.close()
+
+
+def test_sigio_whose_handler_another_loop_has_removed_does_not_end_the_process():
+    headrace.new_event_loop("signal").close()
+    loop = headrace.new_event_loop("poll")
+    loop.add_signal_handler(signal.SIGIO, print)
+    loop.remove_signal_handler(signal.SIGIO)
+    loop.close()
+    headrace.new_event_loop("signal").close()
+    os.kill(os.getpid(), signal.SIGIO)

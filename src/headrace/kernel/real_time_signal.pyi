@@ -1,0 +1,2 @@
+def signals_reserved() -> dict[int, str]:
+    """The real-time signals that this process keeps for models, and for whom."""

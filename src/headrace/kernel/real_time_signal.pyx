@@ -15,27 +15,33 @@ from headrace.kernel.signal cimport (
 )
 
 cdef int taken = 0
+cdef dict reserved = {}
+
+
+def signals_reserved():
+    return dict(reserved)
 
 
 cdef int real_time_signal() except -1:
     """Its number.  Callers hold the GIL.
 
     SIGIO, which the kernel sends where a real-time signal's queue is full, gets the empty handler
-    too, unless the program has one of its own.
+    too, unless the program has one of its own: asked each time, for it may have taken that away.
     """
     global taken
     if not taken:
-        taken = reserve_signal()
-        if headrace_is_default(SIGIO):
-            headrace_install_empty_handler(SIGIO)
+        taken = reserve_signal("the models signal, blocking and aio")
+    if headrace_is_default(SIGIO):
+        headrace_install_empty_handler(SIGIO)
     return taken
 
 
-cdef int reserve_signal() except -1:
-    """The number of one more, with the empty handler."""
+cdef int reserve_signal(str purpose) except -1:
+    """The number of one more, with the empty handler; *purpose* says who needs it."""
     cdef int number
     for number in range(headrace_real_time_signal_max(), headrace_real_time_signal_min() - 1, -1):
         if headrace_is_default(number) and headrace_install_empty_handler(number) == 0:
+            reserved[number] = purpose
             return number
     raise OSError(
         EBUSY, "every real-time signal has a handler already: none is left for headrace"

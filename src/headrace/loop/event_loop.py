@@ -23,6 +23,7 @@ from typing import Any
 
 from headrace.core.handle import Handle
 from headrace.kernel.fork import fork_generation_now
+from headrace.kernel.real_time_signal import signals_reserved
 from headrace.loop import witness
 from headrace.loop.datagram_sockets import DatagramMethods
 from headrace.loop.listener import Listener
@@ -156,6 +157,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         self._check_signal(sig)
         self._check_closed()
+        self._check_signal_is_free(sig)
         try:
             signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
             _remember_wakeup_fd(self._wake_writer.fileno())
@@ -199,6 +201,20 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
             raise TypeError(f"sig must be an int, not {sig!r}")
         if sig not in signal.valid_signals():
             raise ValueError(f"invalid signal number {sig}")
+
+    def _check_signal_is_free(self, sig: int) -> None:
+        """A handler for what a model needs itself would not run, or would stop the model."""
+        owner = signals_reserved().get(sig)
+        if owner is not None:
+            raise RuntimeError(
+                f"sig {sig} is kept for {owner} of headrace in this process; use another "
+                "real-time signal"
+            )
+        if sig in self._model.signals_needed:
+            raise RuntimeError(
+                f"sig {sig} ({signal.Signals(sig).name}) is needed by the loop's model "
+                f"{self.model!r} itself; use another signal, or another model"
+            )
 
     # Connections.
 

@@ -37,7 +37,7 @@ cdef int prepare_process() except -1:
     """
     global completion_signal, prepared_generation
     if completion_signal == 0:
-        completion_signal = reserve_signal()
+        completion_signal = reserve_signal("the model aio")
         prepared_generation = fork_generation()
         aio_h.headrace_install_info_handler(completion_signal, on_completion)
         aio_h.headrace_aio_threads(THREADS_MAX)

@@ -19,6 +19,7 @@ class BlankModel(Model):
     waits = "who waits for the data"
     copies = "who copies it"
     system_calls = ("the", "ones", "you", "make")  # in steady state: opening is not among them
+    signals_needed = ()  # such as SIGIO: add_signal_handler() refuses them, a handler would not run
     has_own_clock = False
     capabilities = {  # noqa: RUF012
         "edge_triggered": False,  # speaks on the change, not on the state

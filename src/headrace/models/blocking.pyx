@@ -31,6 +31,7 @@ from headrace.core.statistics cimport (
     CALL_ACCEPT4, CALL_FCNTL, CALL_FUTEX, CALL_POLL, CALL_RECV, CALL_SEND,
     KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_RECEIVE, KIND_SEND,
 )
+from headrace.kernel cimport signal as signal_h
 from headrace.kernel cimport unistd
 from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINTR
 from headrace.kernel.fork cimport fork_generation
@@ -70,6 +71,9 @@ cdef class Blocking(Model):
     system_calls = (
         "recv", "send", "accept4", "connect", "poll", "fcntl", "futex", "recvmmsg", "sendto",
     )
+    # It interrupts threads where the queue of signals is full.  (Who restarts calls that it has
+    # interrupted, as asyncio asks for, would never free them.)
+    signals_needed = (signal_h.SIGIO,)
     capabilities = {**Model.capabilities, "multishot": True, "regular_files": True}
 
     def __init__(self, thread_limit=None):

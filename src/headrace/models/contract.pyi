@@ -22,6 +22,8 @@ class Model:
     copies: str
     system_calls: tuple[str, ...]
     """Those of its steady state, without what opens and closes it; the statistics count all."""
+    signals_needed: tuple[int, ...]
+    """Those besides real-time ones for which add_signal_handler() refuses a handler."""
     capabilities: Mapping[str, bool | int | None]
     has_own_clock: bool
     is_open: bool

@@ -96,6 +96,7 @@ cdef class Model:
     waits = ""
     copies = ""
     system_calls = ()
+    signals_needed = ()
     capabilities = {
         "edge_triggered": False,
         "cancels_at_once": False,

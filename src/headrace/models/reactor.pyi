@@ -18,6 +18,7 @@ class Readiness:
     waits: str
     copies: str
     system_calls: tuple[str, ...]
+    signals_needed: tuple[int, ...]
     edge_triggered: bool
     certain: bool
     tells_end: bool

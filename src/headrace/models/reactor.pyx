@@ -49,6 +49,7 @@ cdef class Readiness:
     waits = ""
     copies = "the loop thread"
     system_calls = ()
+    signals_needed = ()
     edge_triggered = False
     certain = True
     tells_end = True
@@ -342,6 +343,10 @@ cdef class Reactor(Model):
     @property
     def name(self):
         return self.readiness.name
+
+    @property
+    def signals_needed(self):
+        return self.readiness.signals_needed
 
     @property
     def capabilities(self):

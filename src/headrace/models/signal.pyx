@@ -58,6 +58,8 @@ cdef class SignalReadiness(Readiness):
         "rt_sigtimedwait", "read", "poll", "ppoll", "fcntl", "ioctl", "recv", "send", "accept4",
         "recvmmsg", "sendto",
     )
+    # While a thread runs the loop, it takes every SIGIO for the word that its queue is full.
+    signals_needed = (signal_h.SIGIO,)
     capabilities = {**Readiness.capabilities, "edge_triggered": True}
     edge_triggered = True
     # A signal tells what was so when it was sent.
