@@ -213,9 +213,9 @@ cdef class Aio(Blocking):
     # Beginning.
 
     cdef int begin_read(self, Operation operation) except -1:
-        cdef Request *request = new_request()
+        cdef Request *request = new_request(self.inbox)
         self.make_blocking(operation.fd)
-        begin(request, self.inbox, <void *>operation, operation.fd, True)
+        begin(request, <void *>operation, operation.fd, True)
         request.memory = request.read_memory
         if ask_for(request, READ_BYTES) < 0:
             give_request_back(request)
@@ -234,8 +234,8 @@ cdef class Aio(Blocking):
             self.doubles[operation.fd] = double
         self.make_blocking(operation.fd)
         self.sent_at_s = monotonic_seconds()
-        request = new_request()
-        begin(request, self.inbox, <void *>operation, self.doubles[operation.fd], False)
+        request = new_request(self.inbox)
+        begin(request, <void *>operation, self.doubles[operation.fd], False)
         # BORROWS: the operation keeps its source, and the in-flight list the operation.
         request.memory = <char *>(<SendOperation>operation).memory
         if ask_for(request, (<SendOperation>operation).length) < 0:
@@ -305,15 +305,13 @@ cdef class Aio(Blocking):
 
     cdef int take_request(self, Request *request) except -1:
         cdef int result
-        if request.inbox != self.inbox:
-            return 0  # a late signal, of a request that was taken without it
         if request.is_running:
             if aio_h.aio_error(&request.block) == EINPROGRESS:
-                return 0  # likewise, and it has begun anew
+                return 0  # a late signal: its end was taken without it, and it has begun anew
             request.is_running = False
             self.count_calls(request)
         if request.operation == NULL:
-            return 0  # a read that nobody waits for: adopt() will take it
+            return 0  # a read that nobody waits for: adopt() will take it; or a late signal
         result = <int>-aio_h.aio_error(&request.block)
         if result == 0:
             result = <int>aio_h.aio_return(&request.block)

@@ -9,13 +9,14 @@ cdef struct Inbox:
     void *done                 # a stack of requests, through their `next_done`
     void *shared               # the Shared of the loop's workers; NULL when it is closed
     int handlers               # how many are in it just now
+    Request *free_requests
     Inbox *next                # in the list of those that no loop has
 
 
 # One aio_read(3) or aio_write(3), with memory of its own.  Never freed: taken again.
 cdef struct Request:
     aiocb block
-    Inbox *inbox
+    Inbox *inbox               # for ever: a late signal finds the loop that may have it again
     char *memory               # OWNS: READ_BYTES for reads; BORROWS the operation's for writes
     char *read_memory
     int fd
@@ -31,7 +32,7 @@ cdef struct Request:
 cdef int prepare_process() except -1
 cdef bint unblock_completions() noexcept
 cdef void block_completions() noexcept
-cdef void begin(Request *request, Inbox *inbox, void *operation, int fd, bint is_read) noexcept
+cdef void begin(Request *request, void *operation, int fd, bint is_read) noexcept
 cdef int ask_for(Request *request, size_t length) noexcept
 cdef Request *take_done(Inbox *inbox) noexcept
 cdef void push(Inbox *inbox, Request *request) noexcept nogil
@@ -39,6 +40,6 @@ cdef Inbox *new_inbox(void *shared) except NULL
 cdef void give_inbox_back(Inbox *inbox) noexcept
 cdef bint is_room_for_one() noexcept
 cdef int count_made() noexcept
-cdef Request *new_request() except NULL
+cdef Request *new_request(Inbox *inbox) except NULL
 cdef void give_request_back(Request *request) noexcept
 cdef void wait_for(Request *request) noexcept

@@ -1,7 +1,10 @@
 """What no loop owns of POSIX AIO: its requests, the signal, and where that finds a loop.
 
 glibc may still write to a request, and a signal may still name one, when the loop that began it is
-closed: so requests and inboxes are never freed, but used again.
+closed: so requests and inboxes are never freed, but used again.  A request belongs to one inbox
+for ever, and with it to one loop at a time.  Signals come late, when the result was taken without
+them: one that pushed the request to the stack of a loop that no longer has it would keep it from
+being pushed to the stack of the loop that has.
 """
 
 from libc.stdlib cimport free, malloc
@@ -24,7 +27,6 @@ cdef int completion_signal = 0
 # In a forked child glibc counts on threads that are the parent's.
 cdef unsigned long prepared_generation = 0
 cdef Inbox *free_inboxes = NULL
-cdef Request *free_requests = NULL
 cdef int made_requests = 0
 # Of all loops: each has a thread of glibc's, which is never to keep one in its queue.
 cdef int running_requests = 0
@@ -100,8 +102,7 @@ cdef Request *take_done(Inbox *inbox) noexcept:
     return first
 
 
-cdef void begin(Request *request, Inbox *inbox, void *operation, int fd, bint is_read) noexcept:
-    request.inbox = inbox
+cdef void begin(Request *request, void *operation, int fd, bint is_read) noexcept:
     request.operation = operation
     request.fd = fd
     request.is_read = is_read
@@ -137,13 +138,15 @@ cdef void give_inbox_back(Inbox *inbox) noexcept:
     """No signal reaches its loop any more, and what some have pushed is nobody's."""
     global free_inboxes
     cdef Request *request
+    cdef Request *following
     aio_h.headrace_store_pointer(&inbox.shared, NULL)
     while aio_h.headrace_load(&inbox.handlers):
         pause(END_POLL_S)
     request = <Request *>aio_h.headrace_take_all(&inbox.done)
     while request != NULL:
+        following = <Request *>request.next_done  # before it may be pushed again
         aio_h.headrace_store(&request.is_pushed, 0)
-        request = <Request *>request.next_done
+        request = following
     inbox.next = free_inboxes
     free_inboxes = inbox
 
@@ -156,11 +159,11 @@ cdef int count_made() noexcept:
     return made_requests
 
 
-cdef Request *new_request() except NULL:
-    global free_requests, made_requests, running_requests
-    cdef Request *request = free_requests
+cdef Request *new_request(Inbox *inbox) except NULL:
+    global made_requests, running_requests
+    cdef Request *request = inbox.free_requests
     if request != NULL:
-        free_requests = request.next
+        inbox.free_requests = request.next
         request.looks = 0
         running_requests += 1
         return request
@@ -172,18 +175,19 @@ cdef Request *new_request() except NULL:
     if request.read_memory == NULL:
         free(request)
         raise MemoryError()
+    request.inbox = inbox
     made_requests += 1
     running_requests += 1
     return request
 
 
 cdef void give_request_back(Request *request) noexcept:
-    global free_requests, running_requests
+    global running_requests
     running_requests -= 1
     request.operation = NULL
     request.is_running = False
-    request.next = free_requests
-    free_requests = request
+    request.next = request.inbox.free_requests
+    request.inbox.free_requests = request
 
 
 cdef void wait_for(Request *request) noexcept:
