@@ -220,6 +220,93 @@ def test_connection_whose_completion_finds_a_full_signal_queue_ends_with_an_erro
     assert ended.stdout == "ended\n"
 
 
+FULL_QUEUE = """
+import asyncio, errno, headrace, resource, socket, struct, tempfile
+
+class Receiver(asyncio.Protocol):
+    def __init__(self):
+        self.lost = asyncio.get_running_loop().create_future()
+        self.received = asyncio.Queue()
+
+    def data_received(self, data):
+        self.received.put_nowait(data)
+
+    def connection_lost(self, error):
+        self.lost.set_result(error)
+
+def fill_queue():
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0))
+
+def set_time_out(sock, option):
+    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 1000, 0))
+
+async def lend(transport):
+    with tempfile.TemporaryFile() as file:
+        file.write(b"lent")
+        file.flush()
+        await asyncio.get_running_loop().sendfile(transport, file)
+
+async def ends_with_error(protocol):
+    error = await protocol.lost
+    assert isinstance(error, OSError) and error.errno == errno.EIO, error
+    assert protocol.received.empty()
+
+async def main():
+    near, far = socket.socketpair()
+    {before}
+    transport, protocol = await asyncio.get_running_loop().create_connection(Receiver, sock=near)
+    {then}
+    transport.abort()
+    await protocol.lost
+    far.close()
+
+headrace.run(main(), model="aio")
+print("ended")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [
+        pytest.param(
+            "set_time_out(near, socket.SO_RCVTIMEO)",
+            "fill_queue(); far.send(b'lost'); await ends_with_error(protocol)",
+            id="read with a time-out",
+        ),
+        pytest.param(
+            "set_time_out(near, socket.SO_SNDTIMEO)",
+            "fill_queue(); transport.write(b'once'); await ends_with_error(protocol);"
+            "assert far.recv(100) == b'once'; assert far.recv(100) == b''",
+            id="write with a time-out",
+        ),
+        pytest.param(
+            "",
+            "await lend(transport);"
+            "fill_queue(); far.send(b'lost'); await ends_with_error(protocol)",
+            id="read from before it was lent",
+        ),
+        pytest.param(
+            "",
+            "await lend(transport); far.send(b'before');"
+            "assert await protocol.received.get() == b'before';"
+            "transport.pause_reading(); far.send(b'kept'); fill_queue();"
+            "transport.resume_reading(); assert await protocol.received.get() == b'kept';"
+            "assert far.recv(100) == b'lent'; transport.write(b'once');"
+            "assert await asyncio.to_thread(far.recv, 100) == b'once'",
+            id="lent",
+        ),
+    ],
+)
+def test_no_byte_is_lost_in_silence_where_the_descriptor_may_say_eagain_itself(before, then):
+    """glibc says EAGAIN for a full queue, a non-blocking descriptor for nothing there."""
+    program = FULL_QUEUE.replace("{before}", before).replace("{then}", then)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S // 4
+    )
+    assert ended.stderr == ""
+    assert ended.stdout == "ended\n"
+
+
 def test_loop_of_a_forked_child_does_without_the_threads_of_glibc(loop):
     assert run(loop, echo_once(loop)) == b"hello"
     child = os.fork()

@@ -10,14 +10,14 @@ cdef extern from * nogil:
     #include <string.h>
 
     static void headrace_aio_prepare(struct aiocb *block, int fd, void *memory, size_t length,
-                                     int number, void *request) {
+                                     int number, void *value) {
         memset(block, 0, sizeof(*block));
         block->aio_fildes = fd;
         block->aio_buf = memory;
         block->aio_nbytes = length;
         block->aio_sigevent.sigev_notify = SIGEV_SIGNAL;
         block->aio_sigevent.sigev_signo = number;
-        block->aio_sigevent.sigev_value.sival_ptr = request;
+        block->aio_sigevent.sigev_value.sival_ptr = value;
     }
     static void headrace_aio_threads(int count) {
         struct aioinit wish;
@@ -79,7 +79,7 @@ cdef extern from * nogil:
     int aio_cancel(int fd, aiocb *block)
 
     void headrace_aio_prepare(
-        aiocb *block, int fd, void *memory, size_t length, int number, void *request
+        aiocb *block, int fd, void *memory, size_t length, int number, void *value
     )
     void headrace_aio_threads(int count)
     bint headrace_is_of_aio(const siginfo_t *info)

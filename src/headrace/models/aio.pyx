@@ -17,7 +17,10 @@ reads that wait for ever: so it may start as many as we ever ask for, we ask for
 `blocking` may have, and beyond that its workers do the rest, as they do all that AIO cannot.
 
 A signal that finds the queue full is worse than lost: glibc writes EAGAIN over the result of what
-it has done.  Such a connection ends with EIO, because a hole in its data is no answer.
+it has done.  Such a connection ends with EIO, because a hole in its data is no answer.  A read or
+write that says EAGAIN itself, for a time-out or because others have made the descriptor
+non-blocking, has taken nothing, and the workers go on with it; that its signal came tells the two
+apart.  (A connection that is lent is non-blocking from then on, and the workers' alone.)
 
 Before its descriptor is closed, a read that still runs is ended with shutdown(2).  In a forked
 child glibc's threads are missing, and glibc does not know: there the workers do everything.
@@ -36,12 +39,12 @@ from headrace.kernel cimport socket as socket_h
 from headrace.kernel cimport unistd
 from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINPROGRESS, EINTR, EIO
 from headrace.kernel.fork cimport fork_generation
-from headrace.kernel.time cimport monotonic_seconds, timeval
-from headrace.kernel.unistd cimport F_DUPFD_CLOEXEC, F_GETFL, O_NONBLOCK, set_flags
+from headrace.kernel.time cimport monotonic_seconds
+from headrace.kernel.unistd cimport F_DUPFD_CLOEXEC, set_flags
 from headrace.models.aio_requests cimport (
     READ_BYTES, Request, ask_for, begin, block_completions, count_made, give_inbox_back,
-    give_request_back, is_room_for_one, new_inbox, new_request, prepare_process, push, take_done,
-    unblock_completions, wait_for,
+    give_request_back, is_room_for_one, is_told, new_inbox, new_request, prepare_process, push,
+    take_done, unblock_completions, wait_for,
 )
 from headrace.models.blocking cimport Blocking
 from headrace.models.contract cimport CANCELLED, PENDING
@@ -49,6 +52,7 @@ from headrace.models.thread_limit import signal_queue_length
 
 # So often all requests are asked whether they are done: a signal may have been lost.
 cdef double LOOK_S = 1.0
+# At which of these looks something is done about a request: it had a second at least.
 cdef int LOOKS = 2
 
 
@@ -117,6 +121,7 @@ cdef class Aio(Blocking):
         return (
             self.is_usable and operation.owned and not operation.composed
             and (operation.kind == KIND_RECEIVE or operation.kind == KIND_SEND)
+            and operation.fd not in self.lent
             and self.request_count < self.request_limit and is_room_for_one()
             and self.generation == fork_generation()
         )
@@ -270,12 +275,15 @@ cdef class Aio(Blocking):
     cdef int look_at_all(self) except -1:
         """Once in a while: is one done whose signal was lost?  Does one stand in glibc's queue?"""
         cdef Request *request
+        cdef int error
         self.looked_at_s = monotonic_seconds()
         for address in [*self.reads.values(), *self.writes.values()]:
             request = <Request *><size_t>address
             if not request.is_running:
                 continue
-            if aio_h.aio_error(&request.block) != EINPROGRESS:
+            error = aio_h.aio_error(&request.block)
+            if error != EINPROGRESS:
+                request.doubts += error == EAGAIN
                 self.take_request(request)
             elif request.looks < LOOKS:
                 # For the second time: it had time to find a thread.  What has one cannot be
@@ -306,8 +314,11 @@ cdef class Aio(Blocking):
     cdef int take_request(self, Request *request) except -1:
         cdef int result
         if request.is_running:
-            if aio_h.aio_error(&request.block) == EINPROGRESS:
+            result = aio_h.aio_error(&request.block)
+            if result == EINPROGRESS:
                 return 0  # a late signal: its end was taken without it, and it has begun anew
+            if result == EAGAIN and not is_told(request) and request.doubts < LOOKS:
+                return 0  # its own signal may be on its way
             request.is_running = False
             self.count_calls(request)
         if request.operation == NULL:
@@ -316,7 +327,7 @@ cdef class Aio(Blocking):
         if result == 0:
             result = <int>aio_h.aio_return(&request.block)
         operation = <Operation>request.operation
-        if result == -EAGAIN and not may_say_eagain(operation.fd, request.is_read):
+        if result == -EAGAIN and not is_told(request):
             # Not the socket's: the signal found its queue full, and glibc has put that error in
             # the place of the result.  What was read or written, nobody knows any more.
             self.statistics.counters.completion_overflows += 1
@@ -394,16 +405,3 @@ cdef class Aio(Blocking):
         self.request_count -= 1
         give_request_back(request)
         return 0
-
-
-cdef bint may_say_eagain(int fd, bint is_read) noexcept:
-    """Its user has made it non-blocking, or has set a time-out: nothing was taken then."""
-    cdef timeval timeout
-    cdef socket_h.socklen_t size = sizeof(timeout)
-    cdef int option = socket_h.SO_RCVTIMEO if is_read else socket_h.SO_SNDTIMEO
-    if unistd.fcntl(fd, F_GETFL) & O_NONBLOCK:
-        return True
-    timeout.tv_sec = 0
-    timeout.tv_usec = 0
-    socket_h.getsockopt(fd, socket_h.SOL_SOCKET, option, &timeout, &size)
-    return timeout.tv_sec != 0 or timeout.tv_usec != 0

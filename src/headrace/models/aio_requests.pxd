@@ -2,6 +2,8 @@ from headrace.kernel.aio cimport aiocb
 
 cdef enum:
     READ_BYTES = 65536
+    # So many uses of a request are told apart by what their signals bring; and so it is aligned.
+    TAGS = 256
 
 
 # Where the signals' handler finds the loop.  Never freed, so that a late signal finds it too.
@@ -23,6 +25,9 @@ cdef struct Request:
     bint is_read
     bint is_running            # begun, and its result not taken yet
     int looks                  # how often it was found under way
+    int doubts                 # how often it was found with EAGAIN, and no signal had come
+    int tag                    # of this use
+    int told                   # tag of the use whose signal came last
     void *operation            # BORROWS: in flight; NULL when nobody waits for it any more
     void *next_done
     int is_pushed              # on the stack: once only
@@ -33,6 +38,7 @@ cdef int prepare_process() except -1
 cdef bint unblock_completions() noexcept
 cdef void block_completions() noexcept
 cdef void begin(Request *request, void *operation, int fd, bint is_read) noexcept
+cdef bint is_told(Request *request) noexcept
 cdef int ask_for(Request *request, size_t length) noexcept
 cdef Request *take_done(Inbox *inbox) noexcept
 cdef void push(Inbox *inbox, Request *request) noexcept nogil

@@ -5,10 +5,15 @@ closed: so requests and inboxes are never freed, but used again.  A request belo
 for ever, and with it to one loop at a time.  Signals come late, when the result was taken without
 them: one that pushed the request to the stack of a loop that no longer has it would keep it from
 being pushed to the stack of the loop that has.
+
+So a signal brings, in the low bits of the request's address, which use of the request it is of.
+That tells one more thing: where glibc has written EAGAIN over the result because the queue was
+full, there is no signal; where the read or write itself said EAGAIN, there is one.
 """
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
 
 from headrace.kernel cimport aio as aio_h
 from headrace.kernel cimport pthread as pthread_h
@@ -70,9 +75,12 @@ cdef void on_completion(int number, aio_h.siginfo_t *info, void *context) noexce
     cdef Request *request
     cdef Inbox *inbox
     cdef Shared *shared
+    cdef size_t value
     if not aio_h.headrace_is_of_aio(info):
         return
-    request = <Request *>aio_h.headrace_siginfo_pointer(info)
+    value = <size_t>aio_h.headrace_siginfo_pointer(info)
+    request = <Request *>(value - value % TAGS)
+    aio_h.headrace_store(&request.told, value % TAGS)
     inbox = request.inbox
     aio_h.headrace_add(&inbox.handlers, 1)
     shared = <Shared *>aio_h.headrace_load_pointer(&inbox.shared)
@@ -107,12 +115,20 @@ cdef void begin(Request *request, void *operation, int fd, bint is_read) noexcep
     request.fd = fd
     request.is_read = is_read
     request.is_running = True
+    request.tag = (request.tag + 1) % TAGS
+    aio_h.headrace_store(&request.told, -1)
+
+
+cdef bint is_told(Request *request) noexcept:
+    """Has the signal of this use come?"""
+    return aio_h.headrace_load(&request.told) == request.tag
 
 
 cdef int ask_for(Request *request, size_t length) noexcept:
     """Hand it to glibc: 0, or -1 where that has no memory or no thread for it."""
     aio_h.headrace_aio_prepare(
-        &request.block, request.fd, request.memory, length, completion_signal, request
+        &request.block, request.fd, request.memory, length, completion_signal,
+        <char *>request + request.tag,
     )
     if request.is_read:
         return aio_h.aio_read(&request.block)
@@ -165,10 +181,10 @@ cdef Request *new_request(Inbox *inbox) except NULL:
     if request != NULL:
         inbox.free_requests = request.next
         request.looks = 0
+        request.doubts = 0
         running_requests += 1
         return request
-    request = <Request *>malloc(sizeof(Request))
-    if request == NULL:
+    if posix_memalign(<void **>&request, TAGS, sizeof(Request)):
         raise MemoryError()
     memset(request, 0, sizeof(Request))
     request.read_memory = <char *>malloc(READ_BYTES)
