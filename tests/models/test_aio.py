@@ -361,6 +361,110 @@ def test_descriptor_that_is_closed_behind_the_loops_back_frees_its_number(loop):
     run(loop, main())
 
 
+CLOSED_BEHIND = """
+import asyncio, headrace, os, socket
+
+async def main():
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    innocent, friend = socket.socketpair()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+    while not loop._model.requests:
+        await asyncio.sleep(0)
+    number = near.fileno()
+    near.close()
+    {then}
+    innocent.close(); friend.close()
+    # Nothing of it is left that could keep the connection from ending.
+    assert await asyncio.to_thread(far.recv, 1) == b""
+    far.close()
+
+headrace.run(main(), model="aio")
+print("ended")
+"""
+NUMBER_IS_FREE = "transport.abort(); await asyncio.sleep(0); await asyncio.sleep(0)"
+NUMBER_IS_ANOTHERS = """
+    os.dup2(innocent.fileno(), number)
+    transport.abort()
+    await asyncio.sleep(0); await asyncio.sleep(0)
+    friend.send(b"hello")
+    assert innocent.recv(5) == b"hello"
+    innocent.send(b"hello")
+    assert friend.recv(5) == b"hello"
+    assert os.get_blocking(number)
+    os.close(number)
+"""
+
+
+@pytest.mark.parametrize("then", [NUMBER_IS_FREE, NUMBER_IS_ANOTHERS], ids=["free", "another's"])
+def test_connection_that_was_closed_behind_the_loops_back_ends_and_no_other_does(then):
+    ended = subprocess.run(
+        [sys.executable, "-c", CLOSED_BEHIND.replace("{then}", then)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S // 4,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout == "ended\n"
+
+
+@pytest.mark.parametrize("is_paused", [False, True], ids=["reading", "paused"])
+def test_accepted_connection_does_not_get_what_is_read_for_the_old_owner_of_its_number(
+    loop, is_paused
+):
+    complaints = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+    class Receiver(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.received = asyncio.Queue()
+            self.lost = loop.create_future()
+            made.put_nowait(self)
+
+        def data_received(self, data):
+            self.received.put_nowait(data)
+
+        def connection_lost(self, error):
+            self.lost.set_result(error)
+
+    async def main():
+        server = await loop.create_server(Receiver, "127.0.0.1", 0)
+        near, far = socket.socketpair()
+        client = socket.socket()
+        old, _ = await loop.create_connection(Receiver, sock=near)
+        old_protocol = await made.get()
+        while not loop._model.requests:
+            await asyncio.sleep(0)
+        if is_paused:
+            old.pause_reading()
+        number = near.fileno()
+        near.close()
+        client.connect(server.sockets[0].getsockname())
+        new = await made.get()
+        assert new.transport.get_extra_info("socket").fileno() == number
+        await asyncio.sleep(0)
+        with contextlib.suppress(BrokenPipeError):
+            far.send(b"old")
+        client.send(b"new")
+        assert await new.received.get() == b"new"
+        old.abort()
+        await old_protocol.lost
+        client.send(b"newer")
+        assert await new.received.get() == b"newer"
+        assert old_protocol.received.empty()
+        new.transport.close()
+        await new.lost
+        server.close()
+        await server.wait_closed()
+        client.close()
+        far.close()
+
+    made = asyncio.Queue()
+    run(loop, main())
+    assert complaints == []
+
+
 def receiver(fd, received):
     operation = ReceiveOperation(fd)
     operation.owned = True  # as a connection's is

@@ -6,15 +6,16 @@ no accept, connect or recvfrom.  Requests of one descriptor are done one after t
 stands behind a read that waits.  A request that runs cannot be cancelled.
 
 What the obvious does wrong.  (1) An echo server that reads and writes one descriptor stops for
-ever: so we write to a duplicate.  (2) A read that was cancelled and still runs would take bytes
-that nobody gets: here the read lives on, and the next one for the same descriptor takes over what
-it brings.  Only descriptors of transports are read so, where no one else reads.  (3) The signal
-goes to any thread of the process that does not block it; so its handler takes it, wherever it
-runs, and pushes the request to a stack of the loop's.  (4) The signal's queue is finite
-(RLIMIT_SIGPENDING), and no signal comes where it is full: once a second all requests are asked.
-(5) glibc has 20 threads, and an idle connection holds one; what it has no thread for stands behind
-reads that wait for ever: so it may start as many as we ever ask for, we ask for as many as
-`blocking` may have, and beyond that its workers do the rest, as they do all that AIO cannot.
+ever: so we read a duplicate, which each connection has.  (2) A read that was cancelled and still
+runs would take bytes that nobody gets: here the read lives on, and the next one for the same
+descriptor takes over what it brings.  Only descriptors of transports are read so, where no one
+else reads.  (3) The signal goes to any thread of the process that does not block it; so its
+handler takes it, wherever it runs, and pushes the request to a stack of the loop's.  (4) The
+signal's queue is finite (RLIMIT_SIGPENDING), and no signal comes where it is full: once a second
+all requests are asked.  (5) glibc has 20 threads, and an idle connection holds one; what it has no
+thread for stands behind reads that wait for ever: so it may start as many as we ever ask for, we
+ask for as many as `blocking` may have, and beyond that its workers do the rest, as they do all
+that AIO cannot.
 
 A signal that finds the queue full is worse than lost: glibc writes EAGAIN over the result of what
 it has done.  Such a connection ends with EIO, because a hole in its data is no answer.  A read or
@@ -22,11 +23,14 @@ write that says EAGAIN itself, for a time-out or because others have made the de
 non-blocking, has taken nothing, and the workers go on with it; that its signal came tells the two
 apart.  (A connection that is lent is non-blocking from then on, and the workers' alone.)
 
-Before its descriptor is closed, a read that still runs is ended with shutdown(2).  In a forked
-child glibc's threads are missing, and glibc does not know: there the workers do everything.
+Before its descriptor is closed, a read that still runs is ended with shutdown(2).  It is of the
+duplicate, which is ours: the descriptor may have been closed behind our back, and its number be an
+innocent's.  In a forked child glibc's threads are missing, and glibc does not know: there the
+workers do everything.
 """
 
 from libc.string cimport memcpy
+from posix.stat cimport fstat, struct_stat
 
 from headrace.core.operation cimport STATE_IN_FLIGHT, Operation, SendOperation
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
@@ -37,7 +41,7 @@ from headrace.core.statistics cimport (
 from headrace.kernel cimport aio as aio_h
 from headrace.kernel cimport socket as socket_h
 from headrace.kernel cimport unistd
-from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINPROGRESS, EINTR, EIO
+from headrace.kernel.errno cimport EAGAIN, EBADF, ECANCELED, EINPROGRESS, EINTR, EIO
 from headrace.kernel.fork cimport fork_generation
 from headrace.kernel.time cimport monotonic_seconds
 from headrace.kernel.unistd cimport F_DUPFD_CLOEXEC, set_flags
@@ -127,9 +131,16 @@ cdef class Aio(Blocking):
         )
 
     cpdef int submit(self, Operation operation) except -1:
+        if operation.kind == KIND_RECEIVE and operation.fd in self.doubles:
+            # Its reader starts, for the first time or after a pause: does it start with our file?
+            if not is_same_file(operation.fd, self.doubles[operation.fd]):
+                self.leave_old_file(operation.fd)
         if operation.kind == KIND_RECEIVE and operation.fd in self.reads:
             self.adopt(operation)
             return PENDING
+        return self.begin_one(operation)
+
+    cdef int begin_one(self, Operation operation) except -1:
         if not self.is_for_aio(operation):
             return self.by_worker(operation)
         if operation.kind == KIND_RECEIVE:
@@ -148,7 +159,7 @@ cdef class Aio(Blocking):
             return self.cancelled(operation)
         if operation in self.writes:
             # Only the end of a connection cancels its write: shutdown(2) frees the thread.
-            socket_h.shutdown(operation.fd, socket_h.SHUT_WR)
+            socket_h.shutdown(self.doubles[operation.fd], socket_h.SHUT_WR)
             return PENDING
         address = self.reads.get(operation.fd)
         if address is not None:
@@ -181,8 +192,12 @@ cdef class Aio(Blocking):
 
     cpdef forget(self, int fd):
         if fd in self.reads and self.generation == fork_generation():
+            if (<Request *><size_t>self.reads[fd]).operation != NULL:
+                return  # its owner's read has ended before: this is who has the number now
             self.end_read_of(fd)
         if fd in self.doubles:
+            if not is_same_file(fd, self.doubles[fd]):
+                self.made_blocking.discard(fd)  # nor is the flag of another's file ours
             unistd.close(self.doubles.pop(fd))
         Blocking.forget(self, fd)
 
@@ -208,7 +223,7 @@ cdef class Aio(Blocking):
         for address in list(self.writes.values()):
             request = <Request *><size_t>address
             aio_h.aio_cancel(request.fd, &request.block)
-            socket_h.shutdown(request.fd, socket_h.SHUT_RDWR)
+            socket_h.shutdown(self.doubles[request.connection], socket_h.SHUT_RDWR)
             wait_for(request)
             give_request_back(request)
         self.writes.clear()
@@ -218,9 +233,12 @@ cdef class Aio(Blocking):
     # Beginning.
 
     cdef int begin_read(self, Operation operation) except -1:
-        cdef Request *request = new_request(self.inbox)
+        cdef Request *request
+        if not self.has_double(operation.fd):
+            return self.by_worker(operation)
         self.make_blocking(operation.fd)
-        begin(request, <void *>operation, operation.fd, True)
+        request = new_request(self.inbox)
+        begin(request, <void *>operation, operation.fd, self.doubles[operation.fd], True)
         request.memory = request.read_memory
         if ask_for(request, READ_BYTES) < 0:
             give_request_back(request)
@@ -231,16 +249,12 @@ cdef class Aio(Blocking):
 
     cdef int begin_write(self, Operation operation) except -1:
         cdef Request *request
-        if operation.fd not in self.doubles:
-            self.statistics.counters.system_calls[CALL_FCNTL] += 1
-            double = set_flags(operation.fd, F_DUPFD_CLOEXEC, 0)
-            if double < 0:
-                return self.by_worker(operation)
-            self.doubles[operation.fd] = double
+        if not self.has_double(operation.fd):
+            return self.by_worker(operation)
         self.make_blocking(operation.fd)
         self.sent_at_s = monotonic_seconds()
         request = new_request(self.inbox)
-        begin(request, <void *>operation, self.doubles[operation.fd], False)
+        begin(request, <void *>operation, operation.fd, operation.fd, False)
         # BORROWS: the operation keeps its source, and the in-flight list the operation.
         request.memory = <char *>(<SendOperation>operation).memory
         if ask_for(request, (<SendOperation>operation).length) < 0:
@@ -249,6 +263,17 @@ cdef class Aio(Blocking):
         self.request_count += 1
         self.writes[operation] = <size_t>request
         return PENDING
+
+    cdef bint has_double(self, int fd) except -1:
+        """False where there is no descriptor left for one."""
+        if fd in self.doubles:
+            return True
+        self.statistics.counters.system_calls[CALL_FCNTL] += 1
+        double = set_flags(fd, F_DUPFD_CLOEXEC, 0)
+        if double < 0:
+            return False
+        self.doubles[fd] = double
+        return True
 
     cdef int adopt(self, Operation operation) except -1:
         """A read for the descriptor is under way, or has bytes already: they are *operation*'s."""
@@ -300,7 +325,7 @@ cdef class Aio(Blocking):
         """glibc has given it back undone."""
         operation = <Operation>request.operation if request.operation != NULL else None
         if request.is_read:
-            del self.reads[request.fd]
+            del self.reads[request.connection]
         else:
             del self.writes[operation]
         self.request_count -= 1
@@ -380,7 +405,7 @@ cdef class Aio(Blocking):
         self.reads_again = []
         for operation in operations:
             if (<Operation>operation).state == STATE_IN_FLIGHT:
-                self.submit(operation)
+                self.begin_one(operation)
             else:
                 self.end(operation, -ECANCELED)
         return 0
@@ -396,12 +421,33 @@ cdef class Aio(Blocking):
     cdef int end_read_of(self, int fd) except -1:
         """The descriptor is about to be closed: nobody may read it any more."""
         cdef Request *request = <Request *><size_t>self.reads.pop(fd)
+        self.request_count -= 1
         if <size_t>request in self.starving:
             self.starving.remove(<size_t>request)
         if request.is_running and aio_h.aio_error(&request.block) == EINPROGRESS:
-            if aio_h.aio_cancel(fd, &request.block) == aio_h.AIO_NOTCANCELED:
-                socket_h.shutdown(fd, socket_h.SHUT_RD)
+            if aio_h.aio_cancel(request.fd, &request.block) == aio_h.AIO_NOTCANCELED:
+                socket_h.shutdown(request.fd, socket_h.SHUT_RD)
             wait_for(request)
-        self.request_count -= 1
         give_request_back(request)
         return 0
+
+    cdef int leave_old_file(self, int fd) except -1:
+        """Closed behind our back, and its number given to another connection of this loop."""
+        cdef Request *request
+        operation = None
+        if fd in self.reads:
+            request = <Request *><size_t>self.reads[fd]
+            if request.operation != NULL:
+                operation = <Operation>request.operation
+            self.end_read_of(fd)
+        unistd.close(self.doubles.pop(fd))
+        self.made_blocking.discard(fd)
+        self.lent.discard(fd)
+        return self.end(operation, -EBADF) if operation is not None else 0
+
+
+cdef bint is_same_file(int fd, int other) noexcept:
+    cdef struct_stat one, two
+    if fstat(fd, &one) < 0 or fstat(other, &two) < 0:
+        return False
+    return one.st_dev == two.st_dev and one.st_ino == two.st_ino

@@ -21,7 +21,8 @@ cdef struct Request:
     Inbox *inbox               # for ever: a late signal finds the loop that may have it again
     char *memory               # OWNS: READ_BYTES for reads; BORROWS the operation's for writes
     char *read_memory
-    int fd
+    int connection             # its descriptor
+    int fd                     # the one that glibc is given
     bint is_read
     bint is_running            # begun, and its result not taken yet
     int looks                  # how often it was found under way
@@ -37,7 +38,7 @@ cdef struct Request:
 cdef int prepare_process() except -1
 cdef bint unblock_completions() noexcept
 cdef void block_completions() noexcept
-cdef void begin(Request *request, void *operation, int fd, bint is_read) noexcept
+cdef void begin(Request *request, void *operation, int connection, int fd, bint is_read) noexcept
 cdef bint is_told(Request *request) noexcept
 cdef int ask_for(Request *request, size_t length) noexcept
 cdef Request *take_done(Inbox *inbox) noexcept

@@ -110,7 +110,10 @@ cdef Request *take_done(Inbox *inbox) noexcept:
     return first
 
 
-cdef void begin(Request *request, void *operation, int fd, bint is_read) noexcept:
+cdef void begin(
+    Request *request, void *operation, int connection, int fd, bint is_read,
+) noexcept:
+    request.connection = connection
     request.operation = operation
     request.fd = fd
     request.is_read = is_read

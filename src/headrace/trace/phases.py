@@ -136,7 +136,7 @@ class View:
             for call in self.calls()
             if call.name in RECEIVING
             and call.result > 0
-            and call.fd == self.recording.fd
+            and self.recording.is_of_connection(call)
             and self.request.send_start < call.end
             and call.start < self.phases.told
             and call.end <= self.request.answered

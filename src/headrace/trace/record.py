@@ -39,6 +39,11 @@ class Recording:
     told: list[tuple[int, int, int]]
     calls: list[strace.Call] | None
     """None: without strace."""
+    duplicates: frozenset[int] = frozenset()
+    """Other descriptors of the connection: a model may receive from one of its own."""
+
+    def is_of_connection(self, call: strace.Call) -> bool:
+        return call.fd == self.fd or call.fd in self.duplicates
 
 
 def record(model: str, size: int, delay_s: float, *, traced: bool) -> Recording:
@@ -76,6 +81,7 @@ def record(model: str, size: int, delay_s: float, *, traced: bool) -> Recording:
         [(start, end, rounds) for start, end, rounds in told["waited"]],
         [(start, end, length) for start, end, length in told["told"]],
         calls,
+        frozenset(told["duplicates"]),
     )
 
 

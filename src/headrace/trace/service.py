@@ -9,7 +9,9 @@ with all stamps.  No thread of its own: every thread that strace sees is the mod
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -42,7 +44,18 @@ class StampedUpper(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.ended.done():
-            self.ended.set_result({"fd": self.fd})
+            self.ended.set_result({"fd": self.fd, "duplicates": duplicates_of(self.fd)})
+
+
+def duplicates_of(fd: int) -> list[int]:
+    """Other descriptors of this process for the same socket."""
+    own = os.readlink(f"/proc/self/fd/{fd}")
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if int(entry) != fd and os.readlink(f"/proc/self/fd/{entry}") == own:
+                found.append(int(entry))
+    return found
 
 
 async def serve(stamps: Stamps) -> None:

@@ -182,7 +182,8 @@ def spans_of(view: View, call: Call) -> list[Span]:
     there = view.phases.there
     # One that lasts to the end of the picture waits for another request already.
     is_within = call.end <= view.request.answered
-    if call.name in RECEIVING and call.result > 0 and call.fd == view.recording.fd and is_within:
+    is_taking = call.name in RECEIVING and call.result > 0 and view.recording.is_of_connection(call)
+    if is_taking and is_within:
         if call.start >= there or call.end <= view.request.send_start:
             return [span_in(view, call.start, call.end, COPIES, call.name, detail)]
         return [

@@ -38,7 +38,7 @@ def nobody_waits(view: View) -> str:
         for call in view.calls()
         if call.name in RECEIVING
         and call.error == NOT_NOW
-        and call.fd == view.recording.fd
+        and view.recording.is_of_connection(call)
         and call.start < view.phases.there
     ]
     if not vain:
