@@ -12,6 +12,8 @@ import pytest
 
 from headrace.claims import command
 from headrace.claims.catalogue import CLAIMS
+from headrace.claims.claim import Finding
+from headrace.claims.run import Result
 from headrace.lab.usage import process_tree
 
 COMMAND = [sys.executable, "-m", "headrace", "claims"]
@@ -86,6 +88,57 @@ def test_claims_json_has_the_documented_fields(capsys):
     for name in (*report, *report["claims"][0]):
         assert f"`{name}`" in documented
     assert "epoll-mmap" in shown.err  # the table
+
+
+def at_descriptors(limit: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command under a hard limit of open files."""
+    return subprocess.run(
+        ["prlimit", f"--nofile={limit}", *COMMAND, "--quick", *words],
+        capture_output=True, text=True, timeout=PATIENCE_S * 2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [100, 340])
+def test_claims_of_growth_are_not_decided_by_few_descriptors(tmp_path, limit):
+    names = ["select-scans", "poll-scans", "epoll-flat", "epoll-registers-log"]
+    files = [tmp_path / "result.json", tmp_path / "result.html"]
+    done = at_descriptors(
+        limit, "--only", *names, "edge-once", "--json", str(files[0]), "--html", str(files[1])
+    )
+    assert (done.returncode, done.stderr) == (0, "".join(f"wrote {path}\n" for path in files))
+    rows = json.loads(files[0].read_text())["claims"]
+    assert {row["name"]: row["verdict"] for row in rows} == {
+        **dict.fromkeys(names, "not decidable here"), "edge-once": "holds",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_claims_with_a_figure_that_is_no_number_writes_all_the_others(
+    monkeypatch, tmp_path, capsys, bad
+):
+    def one(claim, scale):
+        return Result(claim, Finding("holds", "1", {"a": 1.5, "b": bad}), 0.1)
+
+    monkeypatch.setattr("headrace.claims.run.run_claim", one)
+    path = tmp_path / "result.json"
+    assert command.main(["--quick", "--only", *FAST, "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["claims"]
+    assert [row["figures"] for row in rows] == [{"a": 1.5, "b": None}] * 2
+    assert all(name in capsys.readouterr().out for name in FAST[:1])
+
+
+def test_claims_shows_the_table_though_a_report_cannot_be_made(monkeypatch, tmp_path, capsys):
+    def build_page(report):
+        raise ValueError("math domain error")
+
+    monkeypatch.setattr("headrace.claims.page.build_page", build_page)
+    page, path = tmp_path / "result.html", tmp_path / "result.json"
+    words = ["--only", *FAST, "--json", str(path), "--html", str(page)]
+    assert command.main(["--quick", *words]) == 1
+    shown = capsys.readouterr()
+    assert all(name in shown.out for name in FAST)
+    assert f"headrace claims: {page}: ValueError: math domain error\n" in shown.err
+    assert len(json.loads(path.read_text())["claims"]) == 2
 
 
 def test_claims_fails_where_no_experiment_worked(monkeypatch, capsys):

@@ -64,8 +64,15 @@ def test_log_slope_is_uncertain_where_points_scatter():
     assert uneven.error > 10 * even.error
 
 
-def test_log_slope_of_two_points_is_not_known():
-    assert measure.log_slope([(1, 1), (10, 10)]).error == math.inf
+def test_log_slope_of_two_points_has_no_known_error():
+    slope = measure.log_slope([(1, 1), (10, 10)])
+    assert (slope.value, slope.error) == (pytest.approx(1), None)
+    assert str(slope) == "1.00 (of two points)"
+    assert slope.figures() == {"exponent": pytest.approx(1)}
+
+
+def test_slope_gives_its_error_as_a_figure():
+    assert Slope(1.0, 0.1).figures() == {"exponent": 1.0, "exponent_error": 0.1}
 
 
 @pytest.mark.parametrize("value", [-0.001, 0.0, 0.001])

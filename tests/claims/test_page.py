@@ -1,9 +1,11 @@
 """The page says of each claim what the terminal says, and curves over the same scales together."""
 
+import math
 import re
 from html import escape
 from html.parser import HTMLParser
 
+import pytest
 from results import a_report, a_result
 
 from headrace.claims.catalogue import CLAIMS
@@ -80,6 +82,14 @@ def test_chart_puts_ten_times_as_much_one_power_higher():
     assert abs((x2 - x1) - (x3 - x2)) < 0.2
     assert abs((y1 - y2) - (y2 - y3)) < 0.2
     assert y1 > y2 > y3
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.inf, math.nan])
+def test_chart_leaves_out_what_has_no_logarithm(bad):
+    chart = curve_chart("x", "y", {"one": [(1, 1), (2, bad), (3, 3)], "none": [(bad, 1)]})
+    (path,) = re.findall(r'class="curve line\d" d="M([^"]+)"', chart)
+    assert len(path.split("L")) == 2
+    assert "none" in curve_chart("x", "y", {"none": [(1, bad)]})
 
 
 def test_chart_has_an_axis_where_all_values_are_the_same():

@@ -80,6 +80,12 @@ def test_sizes_rise_evenly_up_to_the_most(most):
     assert len(found) >= 3
 
 
+@pytest.mark.parametrize("most", [-60, 0, FEWEST])
+def test_sizes_of_too_few_descriptors_are_not_decidable(most):
+    with pytest.raises(NotDecidableError, match="needs more than 64 descriptors"):
+        sizes(most)
+
+
 @pytest.mark.parametrize(
     ("highest", "crossover"),
     [

@@ -23,7 +23,8 @@ from headrace.claims.measure import Interval, Slope
         (Slope(0.0, 0.05), REFUTED),
         (Slope(0.15, 0.02), REFUTED),
         (Slope(-0.1, 0.02), REFUTED),
-        (Slope(1.0, math.inf), UNDECIDED),
+        (Slope(1.0, None), UNDECIDED),
+        (Slope(0.0, None), UNDECIDED),
         (Slope(math.nan, 0.0), UNDECIDED),
     ],
 )

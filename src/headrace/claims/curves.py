@@ -31,8 +31,16 @@ def tick(power: int) -> str:
     return f"{value:,.0f}" if power >= 0 else f"{value:g}"
 
 
+def is_drawable(point: Sequence[float]) -> bool:
+    """A cost of 0 is what a clock says of a call that was too short for it."""
+    return all(0 < value < math.inf for value in point)
+
+
 def curve_chart(x: str, y: str, lines: Mapping[str, Points]) -> str:
-    """One drawing of all lines, with a legend."""
+    """One drawing of all lines, with a legend; what has no logarithm is left out."""
+    lines = {who: list(filter(is_drawable, points)) for who, points in lines.items()}
+    if not any(lines.values()):
+        return legend(list(lines))
     points = [point for one in lines.values() for point in one]
     across, up = powers([point[0] for point in points]), powers([point[1] for point in points])
 
@@ -56,6 +64,8 @@ def curve_chart(x: str, y: str, lines: Mapping[str, Points]) -> str:
     parts.append(text(WIDTH - RIGHT, TOP + HEIGHT + 34, x, "tick", "end"))
     parts.append(text(LEFT + 6, TOP + 12, y, "tick"))
     for index, one in enumerate(lines.values()):
+        if not one:
+            continue
         places = [(at_x(point[0]), at_y(point[1])) for point in one]
         path = "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
         parts.append(f'<path class="curve line{index % LINES_MAX}" d="M{path}"/>')

@@ -34,14 +34,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Slope:
-    """The exponent of growth: 1 is proportional, 0 is constant. ``error`` is one standard error."""
+    """The exponent of growth: 1 is proportional, 0 is constant."""
 
     value: float
-    error: float
+    error: float | None
+    """One standard error; None where it is not known: two points lie on a line always."""
 
     def __str__(self) -> str:
         # Rounded first: a flat line would be "-0.00" half of the time.
-        return f"{round(self.value, 2) + 0.0:.2f} ± {2 * self.error:.2f}"
+        value = f"{round(self.value, 2) + 0.0:.2f}"
+        return (
+            f"{value} (of two points)" if self.error is None else f"{value} ± {2 * self.error:.2f}"
+        )
+
+    def figures(self) -> dict[str, float]:
+        """What is known of it, by name."""
+        known = {} if self.error is None else {"exponent_error": self.error}
+        return {"exponent": self.value} | known
 
 
 def cpu_ns(call: Callable[[], object], count: int) -> float:
@@ -110,14 +119,14 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
 
 
 def log_slope(points: Sequence[tuple[float, float]]) -> Slope:
-    """The straight line through the points' logarithms, by least squares."""
+    """The straight line through the points' logarithms, by least squares; two points at least."""
     xs = [math.log(x) for x, _ in points]
     ys = [math.log(y) for _, y in points]
     middle_x, middle_y = statistics.fmean(xs), statistics.fmean(ys)
     width = sum((x - middle_x) ** 2 for x in xs)
     value = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True)) / width
     rest = sum((y - middle_y - value * (x - middle_x)) ** 2 for x, y in zip(xs, ys, strict=True))
-    error = math.sqrt(rest / (len(points) - 2) / width) if len(points) > 2 else math.inf
+    error = math.sqrt(rest / (len(points) - 2) / width) if len(points) > 2 else None
     return Slope(value, error)
 
 

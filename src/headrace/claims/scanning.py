@@ -15,6 +15,7 @@ from headrace.claims.claim import DEPENDS, HOLDS, REFUTED, Curve, Finding, Point
 from headrace.claims.measure import Slope, costs_ns, log_slope, medians, ratio
 from headrace.claims.native import DESCRIPTORS_IN_SET, epoll_call, poll_call, select_call
 from headrace.claims.sources import (
+    NotDecidableError,
     descriptors_granted,
     expect,
     idle_descriptors,
@@ -36,7 +37,13 @@ Call = Callable[[], int]
 
 
 def sizes(most: int) -> list[int]:
-    """From the fewest to the most, evenly on a logarithmic scale."""
+    """From the fewest to the most, evenly on a logarithmic scale.
+
+    Raises:
+        NotDecidableError: there are no two sizes.
+    """
+    if most <= FEWEST:
+        raise NotDecidableError(f"needs more than {FEWEST} descriptors; ulimit -Hn is lower")
     found = [float(FEWEST)]
     while found[-1] * FACTOR < most:
         found.append(found[-1] * FACTOR)
@@ -73,8 +80,7 @@ def grown(verdict: str, slope: Slope, points: Points, who: str) -> Finding:
         f"n to the power of {slope}: {little:,.1f} µs with {few:,.0f},"
         f" {much:,.1f} µs with {many:,.0f}"
     )
-    figures = {"exponent": slope.value, "exponent_error": slope.error}
-    figures |= {f"cost_of_{n:.0f}_us": cost for n, cost in points}
+    figures = slope.figures() | {f"cost_of_{n:.0f}_us": cost for n, cost in points}
     curve = Curve("descriptors watched", "µs a call", {who: points})
     return Finding(verdict, number, figures, curve)
 
@@ -145,6 +151,8 @@ def add_and_remove(poller: select.epoll, fd: int) -> Callable[[], object]:
 def compare_all(scale: Scale, watched: int, active: int) -> dict[str, list[float]]:
     """CPU time in µs for one wait over so many, of which some are ready."""
     watched = descriptors_granted(watched)
+    if watched <= active:
+        raise NotDecidableError(f"needs more than {active} descriptors; ulimit -Hn is lower")
     with ExitStack() as stack:
         busy = stack.enter_context(pairs(active))
         idle = stack.enter_context(idle_descriptors(watched - active))

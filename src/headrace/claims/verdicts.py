@@ -34,6 +34,8 @@ def is_flat(slope: Slope) -> str:
 
 
 def _between(slope: Slope, *, above: str, below: str) -> str:
+    if slope.error is None:
+        return UNDECIDED
     # Not a number compares as False each time: undecided.
     if slope.value - 2 * slope.error > GROWS:
         return above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -62,4 +63,14 @@ def title_line(flags: Mapping[str, Any]) -> str:
 
 
 def json_text(report: Mapping[str, Any]) -> str:
-    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+    """The report as JSON, which has no infinity: one such figure is null, and the rest is kept."""
+    return json.dumps(finite(report), indent=2, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """The same data with None for each number that is none."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

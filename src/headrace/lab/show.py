@@ -81,11 +81,15 @@ def print_rows(options: Options, report: Mapping[str, Any], footer: str) -> None
 def write(path: str, text: Writer, report: Mapping[str, Any], program: str) -> Written:
     """Writes a report to its file or to standard output."""
     try:
+        document = text(report)
+    except Exception as error:  # a defect of ours: the other reports and the table still come
+        return Written(False, f"{program}: {path}: {type(error).__name__}: {error}")
+    try:
         if path == STANDARD_OUTPUT:
             with standard_output():
-                sys.stdout.write(text(report))
+                sys.stdout.write(document)
         else:
-            Path(path).write_text(text(report), encoding="utf-8")
+            Path(path).write_text(document, encoding="utf-8")
     except OutputError as error:
         return Written(False, f"{program}: {error}")
     except BrokenPipeError:
