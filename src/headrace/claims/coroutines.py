@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import queue
 import threading
 import time
@@ -12,7 +11,8 @@ from collections.abc import Callable, Generator
 from types import FrameType
 
 from headrace.claims import verdicts
-from headrace.claims.claim import DEPENDS, REFUTED, Curve, Finding, Scale, claim
+from headrace.claims.claim import DEPENDS, REFUTED, UNDECIDED, Curve, Finding, Scale, claim
+from headrace.claims.kernel_calls import calls_of
 from headrace.claims.measure import (
     costs_ns,
     interleaved,
@@ -21,7 +21,7 @@ from headrace.claims.measure import (
     ratio,
     voluntary_switches,
 )
-from headrace.lab.syscalls import NotCountableError, SystemCallCounter, read_trace_point
+from headrace.claims.sources import NotDecidableError
 
 GROUP = "Coroutines"
 SWITCHES = 10_000
@@ -134,22 +134,6 @@ def cpu_of(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def system_calls(work: Callable[[], object]) -> int:
-    """The kernel's own count, less what reading it takes.
-
-    Raises:
-        NotCountableError: it is not permitted here.
-    """
-    counter = SystemCallCounter(read_trace_point(), [os.getpid()])
-    try:
-        start = counter.read()
-        middle = counter.read()
-        work()
-        return counter.read() - middle - (middle - start)
-    finally:
-        counter.close()
-
-
 @claim(
     "switch-in-user-space", 4,
     sentence="协程的特点：所有的切换和调度都发生在用户态",
@@ -166,13 +150,16 @@ def switch_in_user_space(scale: Scale) -> Finding:
             target.send(1)
 
     switches = min(sleeps_of(switch) for _ in range(3))
+    number = f"{SWITCHES:,} switches: {switches} context switches"
+    figures = {"switches": switches}
     try:
-        calls: int | None = min(system_calls(switch) for _ in range(3))
-        counted = f"{calls} system calls"
-    except NotCountableError:
-        calls, counted = None, "system calls not countable here (needs root)"
-    number = f"{SWITCHES:,} switches: {switches} context switches, {counted}"
-    return Finding(verdicts.counted(not switches and not calls), number, {"switches": switches})
+        calls = calls_of(switch)
+    except NotDecidableError as error:
+        # That nobody slept does not say that nobody called.
+        verdict = REFUTED if switches else UNDECIDED
+        return Finding(verdict, f"{number}; {error}", figures)
+    number += f", {calls} system calls"
+    return Finding(verdicts.counted(not switches and not calls), number, figures)
 
 
 def sleeps_of(work: Callable[[], object]) -> int:
