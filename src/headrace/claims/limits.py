@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import resource
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.claims import verdicts
-from headrace.claims.claim import DEPENDS, HOLDS, REFUTED, Finding, Scale, claim
+from headrace.claims.claim import DEPENDS, HOLDS, REFUTED, UNDECIDED, Finding, Scale, claim
 from headrace.claims.native import (
     DESCRIPTORS_IN_SET,
     DescriptorSet,
@@ -33,6 +34,7 @@ GROUP = "What can be watched"
 PER_GIBIBYTE = (70_000, 130_000)
 """What "about 100,000" may be."""
 WITHOUT_LIMIT = 1 << 60
+OPENING = "open files"
 
 
 @claim(
@@ -97,8 +99,9 @@ def poll_unlimited(scale: Scale) -> Finding:
     "epoll-limit", 3,
     sentence="epoll没有这个限制，它所支持的FD上限是最大可以打开文件的数目",
     english="epoll has no such limit: as many descriptors as files can be open",
-    reading="Descriptors are opened and registered until the system refuses to open one more;"
-    " epoll refuses none. (/proc/sys/fs/epoll/max_user_watches is a limit too, but a far one.)",
+    reading="Descriptors are opened and registered until the system refuses to open one more, or"
+    " epoll to watch it. (/proc/sys/fs/epoll/max_user_watches is a limit too, ENOSPC: a far one"
+    " unless somebody has lowered it.)",
 )  # fmt: skip
 def epoll_limit(scale: Scale) -> Finding:
     descriptors_granted(scale.descriptors)
@@ -110,18 +113,30 @@ def epoll_limit(scale: Scale) -> Finding:
         select.epoll() as poller,
         closing() as opened,
     ):
-        refused = ""
-        while not refused:
-            try:
-                opened.append(os.dup(ready))
-            except OSError as error:
-                refused = os.strerror(error.errno or 0)
-            else:
-                poller.register(opened[-1], select.EPOLLIN)
-        registered = len(opened)
-    number = f"{registered:,} registered at ulimit -n {limit:,}; then open files: {refused}"
-    is_so = limit - registered < SPARE
-    return Finding(verdicts.counted(is_so), number, {"registered": registered, "limit": limit})
+        registered, who, refused = register_until_refused(poller, ready, opened)
+    number = f"{registered:,} registered at ulimit -n {limit:,}; then {who}: {os.strerror(refused)}"
+    figures = {"registered": registered, "limit": limit}
+    if (who, refused) == (OPENING, errno.ENFILE):
+        return Finding(UNDECIDED, number, figures)  # the whole system's limit came before ours
+    is_so = who == OPENING and limit - registered < SPARE
+    return Finding(verdicts.counted(is_so), number, figures)
+
+
+def register_until_refused(
+    poller: select.epoll, ready: int, opened: list[int]
+) -> tuple[int, str, int]:
+    """How many copies of a descriptor epoll has taken, who refused the next one, and its errno."""
+    registered = 0
+    while True:
+        try:
+            opened.append(os.dup(ready))
+        except OSError as error:
+            return registered, OPENING, error.errno or 0
+        try:
+            poller.register(opened[-1], select.EPOLLIN)
+        except OSError as error:
+            return registered, "epoll_ctl", error.errno or 0
+        registered += 1
 
 
 @contextmanager
