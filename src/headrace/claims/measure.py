@@ -113,9 +113,14 @@ def interval(samples: Sequence[float]) -> Interval:
     return Interval(ordered[cut], statistics.median(ordered), ordered[-1 - cut])
 
 
+def ratios(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """How many times the second the first is, for each round."""
+    return [a / b for a, b in zip(first, second, strict=True)]
+
+
 def ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
     """How many times the second the first is, round by round."""
-    return interval([a / b for a, b in zip(first, second, strict=True)])
+    return interval(ratios(first, second))
 
 
 def log_slope(points: Sequence[tuple[float, float]]) -> Slope:

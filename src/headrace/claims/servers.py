@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from headrace.claims import verdicts
 from headrace.claims.claim import Curve, Finding, Scale, claim
-from headrace.claims.measure import Interval, interleaved, ratio
+from headrace.claims.measure import interleaved, interval, medians, ratio, ratios
 from headrace.claims.sources import forked, pairs, receive_exactly
 
 GROUP = "Threads or one loop"
@@ -116,16 +117,16 @@ class Load:
         return (time.clock_gettime_ns(clock) - start) / 1e3 / requests
 
 
-def cpu_at(scale: Scale, count: int) -> dict[str, list[float]]:
-    requests = max(REQUESTS, 2 * count)
+def cpu_at(scale: Scale, *counts: int) -> dict[tuple[str, int], list[float]]:
+    """CPU time of one request by style and number of connections, all of them in turns."""
     with ExitStack() as stack:
         # One core for both ends: waking another core costs what the machine happens to charge.
         stack.enter_context(one_core())
-        loads = {style: Load(stack, style, count) for style in STYLES}
-        samples = {
-            style: (lambda load=load: load.cpu_us(requests)) for style, load in loads.items()
-        }
-        return interleaved(samples, scale.rounds)
+        loads = {(style, count): Load(stack, style, count) for count in counts for style in STYLES}
+        return interleaved(
+            {key: partial(load.cpu_us, max(REQUESTS, 2 * key[1])) for key, load in loads.items()},
+            scale.rounds,
+        )
 
 
 @contextmanager
@@ -150,13 +151,11 @@ def one_core() -> Iterator[None]:
 )  # fmt: skip
 def threads_when_few(scale: Scale) -> Finding:
     counts = COUNTS_SMALLEST if scale.name == "smallest" else COUNTS
-    found = {count: cpu_at(scale, count) for count in counts}
-    ratios = {count: ratio(costs["epoll"], costs["threads"]) for count, costs in found.items()}
-    lines = {
-        style: [(float(count), sorted(costs[style])[len(costs[style]) // 2])
-                for count, costs in found.items()]
-        for style in STYLES
-    }  # fmt: skip
+    # One number of connections after the other: 350 threads at once would be another experiment.
+    costs = {key: each for count in counts for key, each in cpu_at(scale, count).items()}
+    ratios = {count: ratio(costs["epoll", count], costs["threads", count]) for count in counts}
+    middle = medians(costs)
+    lines = {style: [(float(count), middle[style, count]) for count in counts] for style in STYLES}
     crossover = crossover_of({count: one.high for count, one in ratios.items()})
     where = f"epoll is cheaper from {crossover} on" if crossover else f"none up to {counts[-1]}"
     number = f"at 1 connection epoll takes {ratios[1]} times threads' CPU; crossover: {where}"
@@ -187,12 +186,15 @@ def crossover_of(highest: dict[int, float]) -> int | None:
     " with one connection: the advantage grows with the connections.",
 )  # fmt: skip
 def loop_when_many(scale: Scale) -> Finding:
-    few, many = cpu_at(scale, 1), cpu_at(scale, MANY)
-    one, more = (ratio(costs["threads"], costs["epoll"]) for costs in (few, many))
-    growth = Interval(more.low / one.middle, more.middle / one.middle, more.high / one.middle)
-    number = f"threads take {one} times epoll's CPU with 1 connection, {more} times with {MANY}"
-    verdict = verdicts.at_least(growth, 1.2)
-    return Finding(verdict, number, {"ratio_one": one.middle, "ratio_many": more.middle})
+    costs = cpu_at(scale, 1, MANY)
+    one, more = (ratios(costs["threads", count], costs["epoll", count]) for count in (1, MANY))
+    growth = ratio(more, one)
+    number = (
+        f"threads take {interval(one)} times epoll's CPU with 1 connection, {interval(more)} times"
+        f" with {MANY}: {growth} times that"
+    )
+    figures = {"ratio_one": interval(one).middle, "ratio_many": interval(more).middle}
+    return Finding(verdicts.at_least(growth, 1.2), number, figures | {"growth": growth.middle})
 
 
 def answered_behind_slow(style: str, slow_s: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 import select
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 from headrace.claims import verdicts
 from headrace.claims.claim import Curve, Finding, Scale, claim
-from headrace.claims.measure import interval, voluntary_switches, wanted_core_ns
+from headrace.claims.measure import interleaved, ratio, voluntary_switches, wanted_core_ns
 from headrace.claims.sources import forked, pair
 
 GROUP = "Ways to wait"
@@ -92,22 +93,26 @@ def select_rests(scale: Scale) -> Finding:
     " tries. On average half the nap, against a reader that blocks in recv().",
 )  # fmt: skip
 def nap_delays(scale: Scale) -> Finding:
-    tries = max(5, 2 * scale.rounds)
-    blocked = [delay_s(0, number) for number in range(tries)]
-    points = []
-    for nap_s in NAPS_S:
-        delays = [delay_s(nap_s, number) for number in range(tries)]
-        points.append((nap_s * 1e3, statistics.median(delays) * 1e3))
+    def sampler(nap_s: float) -> Callable[[], float]:
+        numbers = itertools.count()
+        return lambda: delay_s(nap_s, next(numbers))
+
+    delays = interleaved(
+        {nap_s: sampler(nap_s) for nap_s in (0, *NAPS_S)},
+        max(5, 2 * scale.rounds),
+    )
+    blocked_ms = statistics.median(delays[0]) * 1e3
+    points = [(nap_s * 1e3, statistics.median(delays[nap_s]) * 1e3) for nap_s in NAPS_S]
     # The longest nap decides: the machine's own delays are far below it.
-    ratio = interval([delay / max(statistics.median(blocked), 1e-6) for delay in delays])
+    times = ratio(delays[NAPS_S[-1]], delays[0])
     number = (
-        f"{points[-1][1]:.1f} ms with naps of {points[-1][0]:.0f} ms,"
-        f" {statistics.median(blocked) * 1e3:.2f} ms when blocked in recv()"
+        f"{points[-1][1]:.1f} ms with naps of {points[-1][0]:.0f} ms, {blocked_ms:.2f} ms when"
+        f" blocked in recv(): {times} times"
     )
     figures = {f"delay_with_nap_of_{nap:.0f}_ms": delay for nap, delay in points}
-    figures["delay_blocked_ms"] = statistics.median(blocked) * 1e3
+    figures |= {"delay_blocked_ms": blocked_ms, "ratio": times.middle}
     curve = Curve("nap, ms", "delay, ms", {"napping reader": points})
-    return Finding(verdicts.at_least(ratio, 2), number, figures, curve)
+    return Finding(verdicts.at_least(times, 2), number, figures, curve)
 
 
 def delay_s(nap_s: float, number: int) -> float:
