@@ -35,22 +35,22 @@ def serve(connection, block):
 
     with connection:
         while count := (yield from begin(aio.aio_read, 0, 65536)):
-            memory[:count] = memory[:count].upper()
-            sent = 0
+            memory[:count], sent = memory[:count].upper(), 0
             while sent < count and (done := (yield from begin(aio.aio_write, sent, count - sent))):
                 sent += done
 
 
 def main(listener):
-    signal.pthread_sigmask(signal.SIG_BLOCK, {DONE, signal.SIGIO})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {DONE, signal.SIGIO, signal.SIGALRM})
     fcntl.fcntl(listener, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(listener, fcntl.F_SETSIG, DONE)
     fcntl.fcntl(listener, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     aio.aio_init((ctypes.c_int * 8)(CLIENTS_MAX, CLIENTS_MAX))  # threads, of 20 otherwise
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)  # all are asked each second, however busy some are
     clients = {}  # by descriptor
     while True:
-        told = signal.sigtimedwait({DONE, signal.SIGIO}, 1)  # waits
-        fds = {told.si_status} if told and told.si_signo == DONE else {listener.fileno(), *clients}
+        told = signal.sigwaitinfo({DONE, signal.SIGIO, signal.SIGALRM})  # waits
+        fds = {told.si_status} if told.si_signo == DONE else {listener.fileno(), *clients}
         for fd in fds:  # one, or all: with the queue full a signal is lost, and EAGAIN its outcome
             is_done = fd in clients and aio.aio_error(clients[fd][0]) != errno.EINPROGRESS
             if is_done and next(clients[fd][1], "it has left"):
