@@ -11,6 +11,16 @@ queue, connected and unanswered.
 import contextlib
 import socket
 import sys
+import time
+
+
+def accept(listener):
+    """The next client; where no descriptor is free (EMFILE) it stays in the kernel's queue."""
+    while True:
+        try:
+            return listener.accept()[0]
+        except OSError:
+            time.sleep(0.05)
 
 
 def serve(connection):
@@ -22,8 +32,7 @@ def serve(connection):
 
 def main(listener):
     while True:
-        connection, _ = listener.accept()  # waits
-        serve(connection)
+        serve(accept(listener))
 
 
 if __name__ == "__main__":

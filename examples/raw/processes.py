@@ -13,6 +13,16 @@ import os
 import signal
 import socket
 import sys
+import time
+
+
+def accept(listener):
+    """The next client; where no descriptor is free (EMFILE) it stays in the kernel's queue."""
+    while True:
+        try:
+            return listener.accept()[0]
+        except OSError:
+            time.sleep(0.05)
 
 
 def serve(connection):
@@ -40,8 +50,8 @@ def reap(*_):
 def main(listener):
     signal.signal(signal.SIGCHLD, reap)
     while True:
-        connection, _ = listener.accept()  # waits
-        with connection, contextlib.suppress(BlockingIOError):  # the system has no further process
+        # The system may have no further process (EAGAIN), or no memory for one (ENOMEM).
+        with accept(listener) as connection, contextlib.suppress(OSError):
             serve_in_child(listener, connection)
 
 

@@ -69,11 +69,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(name: str) -> Iterator[Server]:
-    """The server, which Ctrl-C must end without a word."""
+def running(name: str, before: str = "") -> Iterator[Server]:
+    """The server, which Ctrl-C must end without a word; before it starts, more may be run."""
+    program = str(RAW / f"{name}.py")
+    code = f"{before}\nimport runpy; runpy.run_path({program!r}, run_name='__main__')"
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
-            [sys.executable, str(RAW / f"{name}.py")], stdout=subprocess.PIPE, stderr=errors
+            [sys.executable, *(["-c", code] if before else [program])],
+            stdout=subprocess.PIPE,
+            stderr=errors,
         ) as popen:
             try:
                 line = popen.stdout.readline()

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 from raw import (
@@ -46,6 +47,15 @@ NEVER_AT_REST = ("nonblocking", "thread_pool")
 CLIENTS = 50
 FULL_DESCRIPTORS = 30
 MANY_DESCRIPTORS = 1200
+OWN_DESCRIPTORS = 4  # the standard ones and the listener
+FORK_FAILS_ONCE = """\
+import errno, os
+fork = os.fork
+def fail():
+    os.fork = fork
+    raise OSError(errno.{number}, os.strerror(errno.{number}))
+os.fork = fail
+"""
 AIOCB = """\
 #include <aio.h>
 #include <stddef.h>
@@ -143,6 +153,31 @@ def test_raw_server_lets_clients_wait_while_it_has_no_descriptor_for_them(name):
                 leave(client)
 
 
+@pytest.mark.parametrize("name", ["blocking", "processes"])
+def test_raw_server_of_one_descriptor_for_all_lets_clients_wait_without_it(name):
+    with running(name) as server:
+        limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (OWN_DESCRIPTORS, limit[1]))
+        with server.connect() as first:
+            ask_all([first], 100)  # an accept() that waits has its descriptor already
+            leave(first)
+        with server.connect() as client:
+            client.sendall(b"room?")
+            assert select.select([client], [], [], 0.3)[0] == []
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
+            assert receive(client, 5) == b"ROOM?"
+            leave(client)
+
+
+@pytest.mark.parametrize("number", ["EAGAIN", "ENOMEM"])
+def test_raw_process_server_survives_a_fork_that_fails(number):
+    with running("processes", FORK_FAILS_ONCE.format(number=number)) as server:
+        with server.connect() as client:
+            assert client.recv(1) == b""  # nobody can serve it
+        with server.connect() as client:
+            ask_all([client], 1000)
+
+
 @pytest.fixture
 def _many_descriptors():
     """More than select can watch, for the clients and for what is started."""
@@ -188,6 +223,21 @@ def test_raw_aio_server_closes_whom_no_signal_could_tell_about():
         resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, limit)
         with server.connect() as client:
             ask_all([client], 1000)
+
+
+def test_raw_aio_server_closes_whom_no_signal_could_tell_about_while_others_are_served():
+    with running("aio_server") as server, server.connect() as victim, server.connect() as busy:
+        ask_all([victim, busy], 10)
+        limit = resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING)
+        resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, (0, limit[1]))
+        victim.sendall(b"lost")
+        time.sleep(0.2)  # its completion finds no room, and nothing that we could look at says so
+        resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, limit)
+        end = time.monotonic() + PATIENCE_S
+        while not select.select([victim], [], [], 0.02)[0]:
+            assert time.monotonic() < end, "forgotten as long as somebody else is served"
+            ask_all([busy], 10)
+        assert victim.recv(1) == b""
 
 
 def test_raw_aio_server_knows_where_the_fields_of_aiocb_are(tmp_path):
