@@ -48,7 +48,6 @@ COUNTED = {
     "timer-makes-future": DEPENDS,
     "only-timers-and-network": REFUTED,
     "loop-is-pluggable": HOLDS,
-    "selectors-choose-best": HOLDS,
 }
 # These need a C library, a package, a limit of open files or a permission to count calls that is
 # not everywhere.

@@ -157,7 +157,8 @@ def epoll_saves_copying(scale: Scale) -> Finding:
         buffer = (ctypes.c_ubyte * (room * BYTES_OF_EVENT))(*[UNTOUCHED] * room * BYTES_OF_EVENT)
         answer = libc.epoll_wait(poller.fileno(), ctypes.byref(buffer), room, 0)
         expect(answer, ready_count)
-        written = max(at for at, byte in enumerate(buffer) if byte != UNTOUCHED) + 1
+        touched = (at for at, byte in enumerate(buffer) if byte != UNTOUCHED)
+        written = max(touched, default=-1) + 1
         each = -(-written // ready_count)
         page = Page()
         page.take_away()
