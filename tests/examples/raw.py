@@ -61,6 +61,20 @@ class Server:
         stat = Path(f"/proc/{self.pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "S"
 
+    def all_sleep(self) -> bool:
+        """The same of all its threads: none of them has begun something and was interrupted."""
+        stats = [task.read_text() for task in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        return {stat.rpartition(")")[2].split()[0] for stat in stats} == {"S"}
+
+    def unread(self, client: socket.socket) -> int:
+        """Bytes of this client that the server's end has in its buffer."""
+        ports = f"{self.port:04X}", f"{client.getsockname()[1]:04X}"
+        for line in Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]:
+            _, ours, theirs, _, queues, *_ = line.split()
+            if (ours.rpartition(":")[2], theirs.rpartition(":")[2]) == ports:
+                return int(queues.rpartition(":")[2], 16)
+        raise AssertionError("this client has no connection to the server")
+
     def is_at_rest(self) -> bool:
         """Whether it slept all the time between two looks: a busy loop never does."""
         before = self.cpu_ns()

@@ -156,10 +156,11 @@ def test_raw_server_lets_clients_wait_while_it_has_no_descriptor_for_them(name):
 @pytest.mark.parametrize("name", ["blocking", "processes"])
 def test_raw_server_of_one_descriptor_for_all_lets_clients_wait_without_it(name):
     with running(name) as server:
+        wait_until(server.is_at_rest)  # in accept(), which has its descriptor from then on
         limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (OWN_DESCRIPTORS, limit[1]))
         with server.connect() as first:
-            ask_all([first], 100)  # an accept() that waits has its descriptor already
+            ask_all([first], 100)
             leave(first)
         with server.connect() as client:
             client.sendall(b"room?")
@@ -231,7 +232,8 @@ def test_raw_aio_server_closes_whom_no_signal_could_tell_about_while_others_are_
         limit = resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING)
         resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, (0, limit[1]))
         victim.sendall(b"lost")
-        time.sleep(0.2)  # its completion finds no room, and nothing that we could look at says so
+        # glibc's thread has read it, and found no room for the signal.
+        wait_until(lambda: server.unread(victim) == 0 and server.all_sleep())
         resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, limit)
         end = time.monotonic() + PATIENCE_S
         while not select.select([victim], [], [], 0.02)[0]:
