@@ -102,6 +102,13 @@ def test_costs_ns_has_one_cost_for_each_round():
     assert all(cost > 0 for samples in costs.values() for cost in samples)
 
 
+def test_costs_ns_warms_up_before_each_sample(monkeypatch):
+    done = []
+    monkeypatch.setattr(measure, "cpu_ns", lambda call, count: done.append("timed") or 1e9)
+    measure.costs_ns({"a": lambda: done.append("call")}, 2, 0.001)
+    assert done == ["timed", *[*["call"] * measure.WARM_CALLS, "timed"] * 2]
+
+
 def test_medians_are_by_name():
     assert measure.medians({"a": [3, 1, 2], "b": [5]}) == {"a": 2, "b": 5}
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 CONFIDENCE = 0.95
 CALLS_MAX = 1 << 20
+WARM_CALLS = 3
 Key = TypeVar("Key")
 
 
@@ -86,7 +87,15 @@ def costs_ns(
 
     def sampler(call: Callable[[], object]) -> Callable[[], float]:
         count = calls_for(call, batch_s)
-        return lambda: cpu_ns(call, count)
+
+        def sample() -> float:
+            # Whoever had the core before has left the caches cold: the first of two that look at
+            # the same sockets would pay for both, on a busy machine in each round.
+            for _ in range(WARM_CALLS):
+                call()
+            return cpu_ns(call, count)
+
+        return sample
 
     return interleaved({key: sampler(call) for key, call in calls.items()}, rounds)
 
