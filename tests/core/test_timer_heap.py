@@ -179,3 +179,22 @@ def test_very_distant_timer_does_no_harm(loop):
     assert ran == []
     for handle in handles:
         handle.cancel()
+
+
+def test_gaps_of_cancelled_timers_are_closed_before_they_are_the_larger_half(loop):
+    """Every second one cancelled, then most of the rest: what is left fires, in order."""
+    now = 1000.0
+    loop.time = lambda: now
+    ran = []
+    handles = [loop.call_at(now + number, ran.append, number) for number in range(1000)]
+    kept = [number for number in range(1000) if number % 50 == 7]
+    for number, handle in enumerate(handles):
+        if number % 50 != 7:
+            handle.cancel()
+    more = [
+        loop.call_at(now + number + 0.5, ran.append, number + 0.5) for number in range(0, 90, 9)
+    ]
+    now += 2000
+    run_due(loop)
+    assert ran == sorted([*kept, *(number + 0.5 for number in range(0, 90, 9))])
+    assert len(more) == 10

@@ -1,9 +1,11 @@
 """The timer heap: a 4-ary heap of deadlines whose entries know their place.
 
-Cancelling takes the entry out at once, O(log n), so that a million timers set and cancelled
-(every request's time-out) leave nothing behind; asyncio's heapq keeps cancelled handles until
-they are half of all.  Four children share a cache line pair, and timers mostly arrive in
-deadline order, where a push is one comparison.  Equal deadlines fire in the order they were set.
+A timer that is cancelled leaves at once (every request's time-out, a million of them), so that
+nothing of it is kept: its place becomes a gap of 24 bytes.  Closing the gap right away would move
+other entries up and down, O(log n); as soon as gaps are the larger half, all are closed together,
+which is O(1) for each.  asyncio's heapq keeps the cancelled handles themselves that long.  Four
+children share a cache line pair, and timers mostly arrive in deadline order, where a push is one
+comparison.  Equal deadlines fire in the order they were set.
 """
 
 from libc.stdlib cimport free, realloc
@@ -17,6 +19,8 @@ cdef Py_ssize_t ARITY = 4
 cdef Py_ssize_t CAPACITY_MIN = 64
 # A heap at a quarter of a capacity above this gives half of it back.
 cdef Py_ssize_t CAPACITY_KEPT = 4096
+# So many gaps are not worth closing.
+cdef Py_ssize_t GAPS_MAX = 32
 
 
 cdef class Timer(Runnable):
@@ -34,6 +38,7 @@ cdef class TimerHeap:
     def __cinit__(self):
         self.entries = NULL
         self.count = 0
+        self.size = 0
         self.capacity = 0
         self.order = 0
 
@@ -45,12 +50,13 @@ cdef class TimerHeap:
         return self.count
 
     def __repr__(self):
-        return f"<TimerHeap count={self.count} capacity={self.capacity}>"
+        gaps = self.size - self.count
+        return f"<TimerHeap count={self.count} gaps={gaps} capacity={self.capacity}>"
 
     cdef int push(self, Timer timer, double when) except -1:
         """Put *timer* in, due at *when*.  It must not be in a heap already."""
         cdef TimerEntry entry
-        if self.count == self.capacity:
+        if self.size == self.capacity:
             self.resize(max(CAPACITY_MIN, self.capacity * 2))
         entry.when = when
         entry.order = self.order
@@ -58,35 +64,67 @@ cdef class TimerHeap:
         self.order += 1
         Py_INCREF(timer)
         self.count += 1
-        self.sift_up(self.count - 1, entry)
+        self.size += 1
+        self.sift_up(self.size - 1, entry)
         return 0
 
     cdef int remove(self, Timer timer) except -1:
         """Take *timer* out, wherever it stands; nothing happens if it is in no heap."""
-        if timer.position < 0:
+        cdef Py_ssize_t position = timer.position
+        if position < 0:
             return 0
-        self.take_out(timer.position)
         timer.position = -1
+        self.count -= 1
+        if position == self.size - 1:
+            self.size -= 1  # the last one leaves no gap
+        else:
+            self.entries[position].timer = NULL
         Py_DECREF(timer)
-        if self.capacity > CAPACITY_KEPT and self.count * 4 < self.capacity:
-            self.resize(self.capacity // 2)
+        if self.size - self.count > GAPS_MAX and self.size > 2 * self.count:
+            return self.close_gaps()
         return 0
 
+    cdef double first_when(self) noexcept:
+        """The first deadline.  There must be a timer."""
+        while self.entries[0].timer == NULL:
+            self.drop_first()
+        return self.entries[0].when
+
     cdef Timer pop(self):
-        """Take out and answer the first timer.  The heap must not be empty."""
+        """Take out and answer the first timer; after first_when(), which has put it there."""
         cdef Timer timer = <Timer>self.entries[0].timer
-        self.take_out(0)
+        self.drop_first()
+        self.count -= 1
         timer.position = -1
         Py_DECREF(timer)
         return timer
 
     cdef void clear(self) noexcept:
         cdef Timer timer
-        while self.count:
+        while self.size:
+            self.size -= 1
+            if self.entries[self.size].timer == NULL:
+                continue
+            timer = <Timer>self.entries[self.size].timer
             self.count -= 1
-            timer = <Timer>self.entries[self.count].timer
             timer.position = -1
             Py_DECREF(timer)
+
+    cdef int close_gaps(self) except -1:
+        """Move the timers together, and put them into a heap's order again."""
+        cdef Py_ssize_t position, kept = 0
+        for position in range(self.size):
+            if self.entries[position].timer != NULL:
+                self.place(kept, self.entries[position])
+                kept += 1
+        self.size = kept
+        position = (kept + ARITY - 2) // ARITY  # behind the last one that has children
+        while position > 0:
+            position -= 1
+            self.sift_down(position, self.entries[position])
+        if self.capacity > CAPACITY_KEPT and kept * 4 < self.capacity:
+            self.resize(self.capacity // 2)
+        return 0
 
     cdef int resize(self, Py_ssize_t capacity) except -1:
         cdef TimerEntry *entries
@@ -97,21 +135,16 @@ cdef class TimerHeap:
         self.capacity = capacity
         return 0
 
-    cdef void take_out(self, Py_ssize_t position) noexcept:
-        """Close the gap at *position* with the last entry, moved up or down to its place."""
-        cdef TimerEntry last
-        self.count -= 1
-        if position == self.count:
-            return
-        last = self.entries[self.count]
-        if position > 0 and is_before(&last, &self.entries[(position - 1) // ARITY]):
-            self.sift_up(position, last)
-        else:
-            self.sift_down(position, last)
+    cdef void drop_first(self) noexcept:
+        """Close the gap that the first entry is, or leaves, with the last one."""
+        self.size -= 1
+        if self.size:
+            self.sift_down(0, self.entries[self.size])
 
     cdef void place(self, Py_ssize_t position, TimerEntry entry) noexcept:
         self.entries[position] = entry
-        (<Timer>entry.timer).position = position
+        if entry.timer != NULL:
+            (<Timer>entry.timer).position = position
 
     cdef void sift_up(self, Py_ssize_t position, TimerEntry entry) noexcept:
         cdef Py_ssize_t parent
@@ -127,9 +160,9 @@ cdef class TimerHeap:
         cdef Py_ssize_t child, first, last, least
         while True:
             first = position * ARITY + 1
-            if first >= self.count:
+            if first >= self.size:
                 break
-            last = min(first + ARITY, self.count)
+            last = min(first + ARITY, self.size)
             least = first
             for child in range(first + 1, last):
                 if is_before(&self.entries[child], &self.entries[least]):
@@ -145,7 +178,9 @@ cdef int traverse(TimerHeap heap, visitproc visit, void *argument) noexcept:
     """See core/collector.pxd."""
     cdef int answer
     cdef Py_ssize_t index
-    for index in range(heap.count):
+    for index in range(heap.size):
+        if heap.entries[index].timer == NULL:
+            continue
         answer = visit(heap.entries[index].timer, argument)
         if answer:
             return answer
