@@ -8,16 +8,26 @@ import asyncio
 from asyncio import format_helpers
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 
+from headrace.core.recycler cimport (
+    PyTypeObject, Recycler, recycle, recycler_allocate, recycler_free,
+)
 from headrace.core.timer_heap cimport Timer
 
 cdef extern from "Python.h":
     # Undeclared as exceptions: an error is handled in report_failure(), off the fast path.
-    PyObject *call "PyObject_Call" (PyObject *callable, PyObject *arguments, PyObject *keywords)
+    PyObject *call_none "PyObject_CallNoArgs" (PyObject *callable)
+    PyObject *call_one "PyObject_CallOneArg" (PyObject *callable, PyObject *argument)
+    PyObject *call_all "PyObject_Call" (
+        PyObject *callable, PyObject *arguments, PyObject *keywords
+    )
     void release "Py_DECREF" (PyObject *reference)
+    int enter "PyContext_Enter" (PyObject *context)
     object PyContext_CopyCurrent()
-    int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
+    tuple PyTuple_New(Py_ssize_t size)
+    void PyTuple_SET_ITEM(object items, Py_ssize_t position, object item)
 
 
 # Since Python 3.13 asyncio shows a callback's arguments in debug mode only: they may be secret.
@@ -34,6 +44,9 @@ cdef Handle make_handle(object loop, object callback, tuple arguments, object co
     handle.loop = loop
     handle.callback = callback
     handle.arguments = arguments
+    handle.argument_count = len(arguments)
+    if handle.argument_count == 1:
+        handle.argument = arguments[0]
     handle.context = PyContext_CopyCurrent() if context is None else context
     return handle
 
@@ -43,7 +56,24 @@ cdef class Handle(Timer):
         self.loop = loop
         self.callback = callback
         self.arguments = tuple(args)
+        self.argument_count = len(self.arguments)
+        if self.argument_count == 1:
+            self.argument = self.arguments[0]
         self.context = PyContext_CopyCurrent() if context is None else context
+
+    cdef int fill(
+        self, object loop, PyObject **values, Py_ssize_t count, PyObject *context
+    ) except -1:
+        """*values* are the callback and its arguments, *count* in all; *context* may be NULL."""
+        self.loop = loop
+        self.callback = <object>values[0]
+        self.argument_count = count - 1
+        if count == 2:
+            self.argument = <object>values[1]
+        elif count > 2:
+            self.arguments = tuple_of(values + 1, count - 1)
+        self.context = PyContext_CopyCurrent() if context == NULL else <object>context
+        return 0
 
     @property
     def __class__(self):
@@ -55,6 +85,10 @@ cdef class Handle(Timer):
 
     @property
     def _args(self):
+        if self.callback is None:
+            return None
+        if self.arguments is None:
+            self.arguments = () if self.argument_count == 0 else (self.argument,)
         return self.arguments
 
     @property
@@ -81,6 +115,7 @@ cdef class Handle(Timer):
             if not self.loop.get_debug():
                 # Break cycles and free the callback's world now; debug wants to show it.
                 self.callback = None
+                self.argument = None
                 self.arguments = None
 
     def _run(self):
@@ -102,21 +137,34 @@ cdef class Handle(Timer):
 
     cdef int run(self, int result, unsigned int flags) except -1:
         cdef PyObject *answer
-        cdef object context = self.context
         # References of our own: the callback may cancel this handle, which lets go of them.
+        cdef object context = self.context
         cdef object callback = self.callback
-        cdef object arguments = self.arguments
+        cdef object arguments
         if self.is_cancelled:
             return 0
-        try:
-            PyContext_Enter(context)
-        except (RuntimeError, TypeError):
-            return self.report_failure()
-        answer = call(<PyObject *>callback, <PyObject *>arguments, NULL)
+        if enter(<PyObject *>context) < 0:
+            return self.fail_to_enter()
+        if self.argument_count == 0:
+            answer = call_none(<PyObject *>callback)
+        elif self.argument_count == 1:
+            arguments = self.argument
+            answer = call_one(<PyObject *>callback, <PyObject *>arguments)
+        else:
+            arguments = self.arguments
+            answer = call_all(<PyObject *>callback, <PyObject *>arguments, NULL)
         if answer == NULL:
             return self.fail(context)
         release(answer)
         PyContext_Exit(context)
+        return 0
+
+    cdef int fail_to_enter(self) except -1:
+        """Somebody is in the handle's context already, or it is none."""
+        try:
+            raise_pending()
+        except (RuntimeError, TypeError):
+            return self.report_failure()
         return 0
 
     cdef int fail(self, object context) except -1:
@@ -150,13 +198,28 @@ cdef class Handle(Timer):
 cdef object callback_source(Handle handle):
     """The callback in asyncio's words: its name, its arguments, where it stands."""
     options = {"debug": handle.loop.get_debug()} if KNOWS_DEBUG else {}
-    return format_helpers._format_callback_source(handle.callback, handle.arguments, **options)
+    return format_helpers._format_callback_source(handle.callback, handle._args, **options)
+
+
+cdef tuple tuple_of(PyObject **values, Py_ssize_t count):
+    cdef Py_ssize_t index
+    cdef object item
+    items = PyTuple_New(count)
+    for index in range(count):
+        item = <object>values[index]
+        Py_INCREF(item)  # which PyTuple_SET_ITEM takes
+        PyTuple_SET_ITEM(items, index, item)
+    return items
 
 
 cdef class TimerHandle(Handle):
     def __init__(self, when, callback, args, loop, context=None):
         Handle.__init__(self, callback, args, loop, context)
-        self._when = when
+        self.given = when
+
+    @property
+    def _when(self):
+        return self.when_s if self.given is None else self.given
 
     @property
     def __class__(self):
@@ -198,3 +261,27 @@ cdef class TimerHandle(Handle):
                 and self._cancelled == other._cancelled
             )
         return NotImplemented
+
+
+cdef Recycler handles
+cdef Recycler timer_handles
+
+
+cdef PyObject *allocate_handle(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&handles, type, count)
+
+
+cdef void free_handle(void *memory) noexcept:
+    recycler_free(&handles, memory)
+
+
+cdef PyObject *allocate_timer_handle(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&timer_handles, type, count)
+
+
+cdef void free_timer_handle(void *memory) noexcept:
+    recycler_free(&timer_handles, memory)
+
+
+recycle(&handles, Handle, allocate_handle, free_handle)
+recycle(&timer_handles, TimerHandle, allocate_timer_handle, free_timer_handle)

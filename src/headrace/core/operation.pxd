@@ -80,12 +80,16 @@ cdef class ReceiveBytesOperation(Operation):
     cdef BufferPool scratch
     cdef readonly bytes data
 
+    cdef void set_up(self, int fd, BufferPool scratch, size_t length) noexcept
     cdef void take(self, const char *memory, Py_ssize_t size) noexcept
 
 
 cdef class SendOperation(Operation):
     cdef object source              # OWNS: keeps the memory below alive
     cdef const char *memory
+
+    cdef void set_up(self, int fd, bint composed) noexcept
+    cdef void load(self, bytes data) noexcept
 
 
 cdef class ConnectOperation(Operation):
@@ -97,7 +101,7 @@ cdef class ConnectOperation(Operation):
 
 
 cdef class PollOperation(Operation):
-    pass
+    cdef void set_up(self, int fd, int events) noexcept
 
 
 cdef class SendfileOperation(Operation):

@@ -8,7 +8,7 @@ An operation in flight is owned by its model (the in-flight list holds a referen
 its memory: neither goes away before the terminal completion, the one without MORE.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from headrace.kernel.errno cimport (
@@ -339,6 +339,10 @@ cdef class ReceiveBytesOperation(Operation):
     """
 
     def __init__(self, int fd, BufferPool scratch, size_t length, on_complete=None):
+        self.set_up(fd, scratch, length)
+        self.on_complete = on_complete
+
+    cdef void set_up(self, int fd, BufferPool scratch, size_t length) noexcept:
         self.fd = fd
         self.kind = KIND_RECEIVE_INTO
         self.events = READABLE
@@ -346,7 +350,6 @@ cdef class ReceiveBytesOperation(Operation):
         self.scratch = scratch
         self.length = min(length, scratch.size)
         self.data = b""
-        self.on_complete = on_complete
 
     cdef Outcome perform(self, Counters *counters) noexcept:
         cdef ssize_t size
@@ -382,17 +385,29 @@ cdef class SendOperation(Operation):
         self, int fd, source=None, on_complete=None, *, bint composed=False, bint pipe=False,
     ):
         cdef const unsigned char[::1] view
-        self.fd = fd
-        self.kind = KIND_WRITE if pipe else KIND_SEND
-        self.events = WRITABLE
-        self.eager = True
-        self.composed = composed or pipe
+        self.set_up(fd, composed or pipe)
+        if pipe:
+            self.kind = KIND_WRITE
         self.on_complete = on_complete
-        if source is not None:
+        if type(source) is bytes:
+            self.load(source)
+        elif source is not None:
             view = memoryview(source).cast("B")
             self.source = view
             self.memory = <const char *>&view[0] if view.shape[0] else NULL
             self.length = view.shape[0]
+
+    cdef void set_up(self, int fd, bint composed) noexcept:
+        self.fd = fd
+        self.kind = KIND_SEND
+        self.events = WRITABLE
+        self.eager = True
+        self.composed = composed
+
+    cdef void load(self, bytes data) noexcept:
+        self.source = data
+        self.memory = PyBytes_AS_STRING(data)
+        self.length = PyBytes_GET_SIZE(data)
 
     cdef Outcome perform(self, Counters *counters) noexcept:
         cdef ssize_t size
@@ -466,11 +481,14 @@ cdef class PollOperation(Operation):
     def __init__(self, int fd, int events, bint multishot=False, on_complete=None):
         if events & ~(READABLE | WRITABLE) or not events:
             raise ValueError(f"events must be WAITS_READABLE, WAITS_WRITABLE or both: {events}")
+        self.set_up(fd, events)
+        self.multishot = multishot
+        self.on_complete = on_complete
+
+    cdef void set_up(self, int fd, int events) noexcept:
         self.fd = fd
         self.kind = KIND_POLL
         self.events = events
-        self.multishot = multishot
-        self.on_complete = on_complete
 
     cdef Outcome perform(self, Counters *counters) noexcept:
         cdef poll_h.pollfd entry

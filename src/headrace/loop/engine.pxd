@@ -2,7 +2,7 @@ from headrace.core.descriptor_table cimport DescriptorTable
 from headrace.core.operation cimport ReceiveOperation
 from headrace.core.ready_queue cimport ReadyQueue
 from headrace.core.statistics cimport Statistics
-from headrace.core.timer_heap cimport TimerHeap
+from headrace.loop.scheduling cimport Scheduling
 from headrace.models.contract cimport Model
 
 
@@ -13,10 +13,8 @@ cdef class Waker(ReceiveOperation):
     cdef int writer_fd
 
 
-cdef class LoopCore:
-    cdef ReadyQueue ready
+cdef class LoopCore(Scheduling):
     cdef ReadyQueue flushes      # transports with something to write, until the turn's end
-    cdef TimerHeap timers
     cdef Statistics counts
     cdef readonly Model _model
     cdef DescriptorTable transports
@@ -24,16 +22,15 @@ cdef class LoopCore:
     cdef Waker waker
     cdef bint is_waiting
     cdef bint is_woken
+    cdef bint polls_always       # in each turn, whatever is ready
+    cdef int quiet_polls         # how many brought nothing, one after the other
+    cdef double polled_s         # when the last of them was
     cdef double resolution_s
-    cdef public bint _debug
-    cdef public bint _closed
-    cdef public bint _stopping
-    cdef public object _thread_id
 
     cdef int set_up(self, Model model) except -1
-    cdef double now(self) except? -1
-    cdef int wake(self) noexcept
     cdef int turn(self) except -1
+    cdef int poll(self) except -1
+    cdef bint is_poll_due(self) except -1
     cdef int wait_for_completions(self) except -1
     cdef int take_due_timers(self) except -1
     cdef int run_ready(self) except -1

@@ -1,11 +1,8 @@
-import asyncio
 import socket
-from collections.abc import Callable
-from contextvars import Context
-from typing import Any
 
 from headrace.core.operation import Operation, ReceiveOperation
 from headrace.core.statistics import StatisticsDict
+from headrace.loop.scheduling import Scheduling
 from headrace.models.contract import Model
 
 class Waker(ReceiveOperation):
@@ -13,8 +10,8 @@ class Waker(ReceiveOperation):
 
     def close(self) -> None: ...
 
-class LoopCore:
-    """Callbacks, timers, waking and the turn of the loop."""
+class LoopCore(Scheduling):
+    """Waking, and the turn of the loop."""
 
     @property
     def _model(self) -> Model: ...
@@ -27,31 +24,9 @@ class LoopCore:
     def statistics(self) -> StatisticsDict:
         """What the loop and its model have done since the loop was made."""
 
-    def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle: ...
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle: ...
-    def call_later(
-        self,
-        delay: float,
-        callback: Callable[..., object],
-        *args: Any,
-        context: Context | None = None,
-    ) -> asyncio.TimerHandle: ...
-    def call_at(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        *args: Any,
-        context: Context | None = None,
-    ) -> asyncio.TimerHandle: ...
-    def time(self) -> float: ...
     def _open(self, model: Model) -> None: ...
     def _bind(self, forked: bool) -> None: ...
     def _unbind(self) -> None: ...
     def _close_core(self) -> None: ...
-    def _add_callback_signalsafe(self, handle: Any) -> None: ...
     def _operations_in_flight(self) -> list[Operation]: ...
     def _callbacks_pending(self) -> int: ...

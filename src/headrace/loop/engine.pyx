@@ -1,4 +1,4 @@
-"""The engine: callbacks, timers, waking, and the turn of the loop.
+"""The engine: the turn of the loop, waking, starting and ending.
 
 A turn: write what transports have gathered, wait (not at all if something is ready), add the
 timers that are due, run what was ready by then.  What callbacks schedule runs in the next turn,
@@ -7,25 +7,26 @@ as in asyncio.
 
 import socket
 import time
-from asyncio import base_events, format_helpers
+from asyncio import base_events
 
 from cpython.exc cimport PyErr_CheckSignals
 
 from headrace.core.descriptor_table cimport DescriptorTable
-from headrace.core.handle cimport Handle, TimerHandle, make_handle
+from headrace.core.handle cimport Handle
 from headrace.core.operation cimport ReceiveOperation
 from headrace.core.ready_queue cimport ReadyQueue, Runnable, ready_push, ready_run_first
 from headrace.core.statistics cimport CALL_WRITE, Statistics
-from headrace.core.timer_heap cimport TimerHeap
 from headrace.kernel.time cimport monotonic_seconds
 from headrace.kernel.unistd cimport write
+from headrace.loop.scheduling cimport Scheduling
 from headrace.models.contract cimport Model
 
 # As asyncio: no wait is longer than a day.
 cdef double WAIT_S_MAX = 24 * 3600.0
-
-cdef extern from "Python.h":
-    object PyContext_CopyCurrent()
+# While callbacks are ready and so many polls, one after the other, have brought nothing, the kernel
+# is asked no more often than this: a call of 0.3 us in each turn is as much as a turn costs.
+cdef int QUIET_POLLS_MAX = 8
+cdef double POLL_PAUSE_S = 20e-6
 
 
 cdef class Waker(ReceiveOperation):
@@ -56,103 +57,27 @@ cdef class Waker(ReceiveOperation):
         self.loop = None
 
 
-cdef class LoopCore:
+cdef class LoopCore(Scheduling):
     def __cinit__(self, *arguments, **keywords):
-        self.ready = ReadyQueue()
         self.flushes = ReadyQueue()
-        self.timers = TimerHeap()
         self.counts = Statistics()
         self.transports = DescriptorTable()
         self.lingering = set()
         self.resolution_s = time.get_clock_info("monotonic").resolution
-        self._closed = True
 
     cdef int set_up(self, Model model) except -1:
         model.connect(self.ready, self.counts)
         model.open()
         self._model = model
+        # A clock of its own says that its turns are counted, too.
+        self.polls_always = model.looks_for_free or model.has_own_clock
         self.waker = Waker(self)
         return 0
 
     def _open(self, Model model):
         self.set_up(model)
 
-    # Callbacks.
-
-    def call_soon(self, callback, *args, context=None):
-        cdef Handle handle
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-        if self._debug:
-            self._check_thread()
-            self._check_callback(callback, "call_soon")
-        handle = make_handle(self, callback, args, context)
-        if self._debug:
-            handle._source_traceback = caller_stack()
-        ready_push(self.ready, handle, 0, 0)
-        return handle
-
-    def call_soon_threadsafe(self, callback, *args, context=None):
-        cdef Handle handle
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-        if self._debug:
-            self._check_callback(callback, "call_soon_threadsafe")
-        handle = make_handle(self, callback, args, context)
-        if self._debug:
-            handle._source_traceback = caller_stack()
-        ready_push(self.ready, handle, 0, 0)
-        self.wake()
-        return handle
-
-    def call_later(self, delay, callback, *args, context=None):
-        if delay is None:
-            raise TypeError("delay must not be None")
-        return self.call_at(self.now() + delay, callback, *args, context=context)
-
-    def call_at(self, when, callback, *args, context=None):
-        cdef TimerHandle handle
-        cdef double when_s
-        if when is None:
-            raise TypeError("when cannot be None")
-        if when != when:
-            # It would compare as neither before nor after any other, and stop them all.
-            raise ValueError("when cannot be NaN")
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-        if self._debug:
-            self._check_thread()
-            self._check_callback(callback, "call_at")
-        when_s = when
-        handle = TimerHandle.__new__(TimerHandle)
-        handle.loop = self
-        handle.callback = callback
-        handle.arguments = args
-        handle.context = PyContext_CopyCurrent() if context is None else context
-        handle._when = when
-        handle.heap = self.timers
-        if self._debug:
-            handle._source_traceback = caller_stack()
-        self.timers.push(handle, when_s)
-        return handle
-
-    def _add_callback(self, Handle handle):
-        """Queue a handle that was made elsewhere (asyncio's own cold paths do)."""
-        if not handle.is_cancelled:
-            ready_push(self.ready, handle, 0, 0)
-
-    def _add_callback_signalsafe(self, Handle handle):
-        self._add_callback(handle)
-        self.wake()
-
-    def _write_to_self(self):
-        self.wake()
-
-    def time(self):
-        return monotonic_seconds()
-
-    cdef double now(self) except? -1:
-        return self.time()
+    # Waking.
 
     cdef int wake(self) noexcept:
         """Make a waiting loop return.  All who call hold the GIL, so two flags suffice."""
@@ -180,21 +105,47 @@ cdef class LoopCore:
         self.counts.counters.loop_iterations += 1
         if self.flushes.count:
             self.flush_transports()
-        if self.ready.count or self._stopping:
-            self._model.wait(0)
-        else:
+        if not self.ready.count and not self._stopping:
             self.wait_for_completions()
+        elif self.is_poll_due():
+            self.poll()
         if self.timers.count:
             self.take_due_timers()
         return self.run_ready()
 
+    cdef bint is_poll_due(self) except -1:
+        """Callbacks are ready: is the kernel to be asked all the same, before they run?
+
+        Each turn, as asyncio does, unless that would bring nothing: callbacks that only call others
+        ask it every POLL_PAUSE_S, and so does nobody pay for a system call in each of their turns.
+        """
+        if self.polls_always or self._model.is_fresh or self._stopping:
+            return True
+        if self.quiet_polls < QUIET_POLLS_MAX:
+            return True
+        return monotonic_seconds() - self.polled_s >= POLL_PAUSE_S
+
+    cdef int poll(self) except -1:
+        cdef size_t before = self.ready.count
+        self._model.is_fresh = False
+        self._model.wait(0)
+        if self.ready.count != before:
+            self.quiet_polls = 0
+        elif self.quiet_polls < QUIET_POLLS_MAX:
+            self.quiet_polls += 1
+        else:
+            self.polled_s = monotonic_seconds()
+        return 0
+
     cdef int wait_for_completions(self) except -1:
         cdef double timeout_s = -1
+        self.quiet_polls = 0
+        self._model.is_fresh = False
         # Before asking the clock, which may be Python and let another thread call us.
         self.is_waiting = True
         try:
             if self.timers.count:
-                timeout_s = self.timers.entries[0].when - self.now()
+                timeout_s = self.timers.first_when() - self.now()
                 timeout_s = min(max(timeout_s, 0), WAIT_S_MAX)
             self._model.wait(timeout_s)
         finally:
@@ -204,7 +155,7 @@ cdef class LoopCore:
 
     cdef int take_due_timers(self) except -1:
         cdef double end = self.now() + self.resolution_s
-        while self.timers.count and self.timers.entries[0].when < end:
+        while self.timers.count and self.timers.first_when() < end:
             ready_push(self.ready, self.timers.pop(), 0, 0)
         return 0
 
@@ -319,7 +270,3 @@ cdef class LoopCore:
     def _callbacks_pending(self):
         """How many callbacks and timers wait; for tests that look for leaks."""
         return self.ready.count + self.flushes.count + self.timers.count
-
-
-cdef object caller_stack():
-    return format_helpers.extract_stack()

@@ -17,6 +17,7 @@ cdef class Model:
     cdef readonly BufferPool pool
     cdef unsigned long generation
     cdef public bint is_open         # set by open() and close()
+    cdef bint is_fresh               # something was started or stopped since the loop asked last
 
     cdef int start(self, Operation operation) except -1
     cdef int stop(self, Operation operation) except -1

@@ -26,6 +26,7 @@ class Model:
     """Those besides real-time ones for which add_signal_handler() refuses a handler."""
     capabilities: Mapping[str, bool | int | None]
     has_own_clock: bool
+    looks_for_free: bool
     is_open: bool
     @property
     def ready(self) -> ReadyQueue: ...

@@ -107,6 +107,8 @@ cdef class Model:
         "prompt": False,
     }
     has_own_clock = False
+    # Does wait(0) cost no system call where nothing has happened?
+    looks_for_free = False
 
     def __cinit__(self, *arguments, **keywords):
         self.in_flight = InFlight()
@@ -145,6 +147,7 @@ cdef class Model:
         if isinstance(operation, ReceiveOperation) and not operation.composed:
             (<ReceiveOperation>operation).pool = self.pool
         operation.state = STATE_IN_FLIGHT
+        self.is_fresh = True
         self.in_flight.add(operation)
         self.statistics.counters.operations[operation.kind] += 1
         try:
@@ -164,6 +167,7 @@ cdef class Model:
         if operation.state == STATE_CANCELLING:
             return PENDING
         operation.state = STATE_CANCELLING
+        self.is_fresh = True
         if operation.queued:
             # Its terminal completion stands in the ready queue already.
             return PENDING

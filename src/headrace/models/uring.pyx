@@ -122,6 +122,7 @@ cdef class Uring(Model):
         "descriptor_max": None,
         "prompt": True,
     }
+    looks_for_free = True
 
     def __cinit__(self, *arguments, **keywords):
         self.again = []

@@ -1,0 +1,16 @@
+from headrace.core.ready_queue cimport ReadyQueue
+from headrace.core.timer_heap cimport TimerHeap
+
+
+cdef class Scheduling:
+    cdef ReadyQueue ready
+    cdef TimerHeap timers
+    cdef bint is_plain           # nobody has put a time(), call_at() ... of his own in their place
+    cdef public bint _debug
+    cdef public bint _closed
+    cdef public bint _stopping
+    cdef public object _thread_id
+    cdef public object _task_factory
+
+    cdef double now(self) except? -1
+    cdef int wake(self) noexcept
