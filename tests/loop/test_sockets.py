@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections.abc
 import contextlib
 import os
 import re
@@ -348,3 +349,101 @@ def test_tcp_connect_that_fails_says_what_asyncio_says(run, loop, host, error, m
             assert re.fullmatch(expected, str(raised.value))
 
         run(main())
+
+
+@pytest.mark.parametrize("method", ["sock_recv", "sock_recv_into", "sock_sendall"])
+def test_sock_call_is_a_coroutine_to_all_who_ask(headrace_loop, method):
+    near, far = socket_pair()
+    with near, far:
+        far.send(b"come")
+        argument = {"sock_recv": 4, "sock_recv_into": bytearray(4), "sock_sendall": b"gone"}[method]
+        call = getattr(headrace_loop, method)(near, argument)
+        assert asyncio.iscoroutine(call)
+        assert isinstance(call, collections.abc.Coroutine)
+        assert repr(call).startswith(f"<coroutine EventLoop.{method} new sock=")
+        task = headrace_loop.create_task(call)
+        assert method in repr(task)
+        expected = {"sock_recv": b"come", "sock_recv_into": 4, "sock_sendall": None}[method]
+        assert headrace_loop.run_until_complete(task) == expected
+        with pytest.raises(RuntimeError, match="already awaited"):
+            call.__await__()
+        with pytest.raises(RuntimeError, match="already awaited"):
+            call.send(None)
+
+
+def test_sock_call_that_nobody_awaits_warns_and_does_nothing(headrace_loop):
+    near, far = socket_pair()
+    with near, far:
+        far.send(b"stays")
+        call = headrace_loop.sock_recv(near, 5)
+        with pytest.warns(RuntimeWarning, match=r"sock_recv' was never awaited"):
+            del call
+        assert near.recv(5) == b"stays"
+        call = headrace_loop.sock_recv(near, 5)
+        call.close()  # says that it is not going to be awaited
+
+
+def test_sock_recv_by_hand_is_sent_and_thrown_into(headrace_loop):
+    near, far = socket_pair()
+    with near, far:
+        call = headrace_loop.sock_recv(near, 5)
+        with pytest.raises(TypeError, match="just-started"):
+            call.send(1)
+        future = call.send(None)
+        assert asyncio.isfuture(future)
+        assert call.cr_await is future
+        with pytest.raises(LookupError, match="meant"):
+            call.throw(LookupError("meant"))
+        assert headrace_loop._operations_in_flight() == []
+        call = headrace_loop.sock_recv(near, 5)
+        call.send(None)
+        call.close()
+        headrace_loop.run_until_complete(asyncio.sleep(0))
+        assert headrace_loop._operations_in_flight() == []
+
+
+def test_sock_recv_that_waits_when_its_loop_and_task_are_given_up_leaves_no_operation(
+    headrace_loop,
+):
+    near, far = socket_pair()
+    with near, far:
+        call = headrace_loop.sock_recv(near, 5)
+        call.send(None)
+        del call
+        headrace_loop.run_until_complete(asyncio.sleep(0))
+        assert headrace_loop._operations_in_flight() == []
+
+
+def test_sock_recv_finds_data_at_once_also_after_many_waits(run, loop):
+    """Whichever is tried first, the attempt or the wait, is a matter of cost alone."""
+    near, far = socket_pair()
+
+    async def main():
+        with near, far:
+            for number in range(100):
+                waits = loop.create_task(loop.sock_recv(near, 100))
+                if number % 3:
+                    await asyncio.sleep(0)
+                far.send(b"%d" % number)
+                assert await waits == b"%d" % number
+                far.send(b"there")
+                assert await loop.sock_recv(near, 100) == b"there"
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_sock_sendall_of_more_than_the_kernel_takes_sends_all(run, loop, kind):
+    near, far = socket_pair()
+    data = os.urandom(3 * 2**20)
+
+    async def main():
+        with near, far:
+            sends = loop.create_task(loop.sock_sendall(near, kind(data)))
+            got = bytearray()
+            while len(got) < len(data):
+                got += await loop.sock_recv(far, 65536)
+            await sends
+            assert got == data
+
+    run(main())

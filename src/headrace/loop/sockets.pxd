@@ -1,11 +1,7 @@
-from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport Operation
-from headrace.loop.watchers cimport Watchers
+from headrace.loop.socket_call cimport SocketLoop
 
 
-cdef class SocketMethods(Watchers):
-    cdef BufferPool scratch
-
-    cdef int check_socket(self, object sock) except -1
+cdef class SocketMethods(SocketLoop):
     cdef object begin(self, Operation operation)
     cdef int abandon(self, Operation operation) except -1

@@ -12,17 +12,14 @@ import os
 import socket
 from asyncio import exceptions
 
-from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, STATE_IDLE, WRITABLE, AcceptOperation, ConnectOperation, Operation,
-    PollOperation, ReceiveBytesOperation, ReceiveIntoOperation, SendfileOperation, SendOperation,
+    PollOperation, SendfileOperation, SendOperation,
 )
 from headrace.kernel.errors cimport os_error
-from headrace.loop.watchers cimport Watchers
+from headrace.loop.socket_call cimport SocketLoop, receive, receive_into, send_all
 from headrace.models.contract cimport COMPLETED
 
-# The most that one sock_recv() brings, as much as one receive of a transport.
-cdef size_t SCRATCH_BYTES = 256 * 1024
 cdef size_t SENDFILE_BYTES_MAX = 0x7FFFF000
 
 
@@ -58,16 +55,7 @@ class OperationFuture(asyncio.Future):
             self.operation = None
 
 
-cdef class SocketMethods(Watchers):
-    def __cinit__(self, *arguments, **keywords):
-        self.scratch = BufferPool(1, SCRATCH_BYTES)
-
-    cdef int check_socket(self, object sock) except -1:
-        if self._debug and sock.gettimeout() != 0:
-            raise ValueError("the socket must be non-blocking")
-        self.check_no_transport(sock.fileno())
-        return 0
-
+cdef class SocketMethods(SocketLoop):
     cdef object begin(self, Operation operation):
         """Try *operation* at once; a future of its result if it has to wait, else None."""
         if operation.perform(&self.counts.counters) != OUTCOME_NOT_DONE:
@@ -134,19 +122,8 @@ cdef class SocketMethods(Watchers):
         if result < 0:
             raise os_error(-result)
 
-    async def sock_recv(self, sock, n):
-        cdef Py_ssize_t length_max
-        self.check_socket(sock)
-        length_max = n
-        if length_max < 0:
-            raise ValueError("negative buffersize in recv")
-        if length_max == 0:
-            return b""  # recv(2) of nothing would wait for something
-        if <size_t>length_max > SCRATCH_BYTES and sock.type != socket.SOCK_STREAM:
-            return await self._recv_message(sock, length_max)
-        operation = ReceiveBytesOperation(sock.fileno(), self.scratch, length_max)
-        await self._take(sock, operation)
-        return operation.data
+    def sock_recv(self, sock, n):
+        return receive(self, sock, n)
 
     async def _recv_message(self, sock, length_max):
         """sock_recv() of up to so many bytes at once: what does not fit of a message is lost."""
@@ -154,15 +131,15 @@ cdef class SocketMethods(Watchers):
         length = await self.sock_recv_into(sock, message)
         return bytes(memoryview(message)[:length])
 
-    async def sock_recv_into(self, sock, buf):
-        self.check_socket(sock)
-        operation = ReceiveIntoOperation(sock.fileno(), buf)
-        return await self._take(sock, operation) if operation.length else 0
+    def sock_recv_into(self, sock, buf):
+        return receive_into(self, sock, buf)
 
-    async def sock_sendall(self, sock, data):
+    def sock_sendall(self, sock, data):
+        return send_all(self, sock, data)
+
+    async def _sendall(self, sock, view):
+        """What the first attempt of sock_sendall() has left."""
         cdef Py_ssize_t sent = 0
-        self.check_socket(sock)
-        view = memoryview(data).cast("B")
         while sent < len(view):
             sent += await self._perform(
                 sock, SendOperation(sock.fileno(), view[sent:], composed=True)
