@@ -11,6 +11,7 @@ cdef class Handle(Timer):
     cdef object context
     cdef object loop
     cdef bint is_cancelled
+    cdef bint in_debug          # the loop was in debug mode when this was made
     cdef public object _source_traceback
 
     cdef int fill(

@@ -42,6 +42,7 @@ cdef int raise_pending() except -1:
 cdef Handle make_handle(object loop, object callback, tuple arguments, object context):
     cdef Handle handle = Handle.__new__(Handle)
     handle.loop = loop
+    handle.in_debug = loop.get_debug()
     handle.callback = callback
     handle.arguments = arguments
     handle.argument_count = len(arguments)
@@ -54,6 +55,7 @@ cdef Handle make_handle(object loop, object callback, tuple arguments, object co
 cdef class Handle(Timer):
     def __init__(self, callback, args, loop, context=None):
         self.loop = loop
+        self.in_debug = loop.get_debug()
         self.callback = callback
         self.arguments = tuple(args)
         self.argument_count = len(self.arguments)
@@ -112,7 +114,7 @@ cdef class Handle(Timer):
     def cancel(self):
         if not self.is_cancelled:
             self.is_cancelled = True
-            if not self.loop.get_debug():
+            if not self.in_debug:
                 # Break cycles and free the callback's world now; debug wants to show it.
                 self.callback = None
                 self.argument = None
