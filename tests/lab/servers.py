@@ -9,13 +9,22 @@ import threading
 from collections.abc import Callable, Iterator
 
 Handler = Callable[[socket.socket], None]
+END = b"end"
 LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 @contextlib.contextmanager
-def serving(handler: Handler) -> Iterator[tuple[str, int]]:
-    """A server with a thread for each connection; it ends when its clients have gone."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+def serving(handler: Handler, path: str | None = None) -> Iterator[tuple[str, int] | str]:
+    """A server with a thread for each connection; it ends when its clients have gone.
+
+    Its address is one of TCP, or that path.
+    """
+    if path is None:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    else:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(256)
     threads: list[threading.Thread] = []
 
     def serve(connection: socket.socket) -> None:
@@ -44,9 +53,35 @@ def serving(handler: Handler) -> Iterator[tuple[str, int]]:
             thread.join(10)
 
 
+@contextlib.contextmanager
+def answering_datagrams(answer: Callable[[bytes], bytes | None]) -> Iterator[tuple[str, int]]:
+    """A UDP server; what is answered None is lost."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            while (received := ours.recvfrom(65536))[0] != END:
+                reply = answer(received[0])
+                if reply is not None:
+                    ours.sendto(reply, received[1])
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield ours.getsockname()
+        finally:
+            ours.sendto(END, ours.getsockname())
+            thread.join(10)
+
+
 def honest(connection: socket.socket) -> None:
     while data := connection.recv(65536):
         connection.sendall(data.upper())
+
+
+def echoes(connection: socket.socket) -> None:
+    while data := connection.recv(65536):
+        connection.sendall(data)
 
 
 def byte_by_byte(connection: socket.socket) -> None:

@@ -35,6 +35,78 @@ def test_load_counts_every_request_of_an_honest_server(size):
     assert sum(count for _, count in window.latency_ns) == window.requests
 
 
+def test_load_takes_the_same_bytes_for_a_reply_when_it_asks_for_an_echo():
+    window = load_once(servers.echoes, echo=True)
+    assert window.errors == {}
+    assert window.requests >= 2
+
+
+def test_load_that_asks_for_an_echo_takes_no_upper_case():
+    window = load_once(servers.honest, echo=True)
+    assert set(window.errors) == {"wrong_bytes"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 1024, 102_400])
+def test_load_sends_lines(size):
+    received: list[bytes] = []
+
+    def note(connection: socket.socket) -> None:
+        with connection.makefile("rb") as lines:
+            for line in lines:
+                received.append(line)
+                connection.sendall(line)
+
+    window = load_once(note, size=size, echo=True, lines=True)
+    assert window.errors == {}
+    assert len(received) == window.requests >= 2
+    assert {len(line) for line in received} == {size}
+    assert size < 8 or len(set(received)) > 1
+
+
+def test_load_reaches_a_unix_socket(tmp_path):
+    path = str(tmp_path / "socket")
+    with servers.serving(servers.honest, path) as address:
+        load = Load(address, busy=3, idle=2, size=3_000)
+        load.connect()
+        window = load.run(SHORT_S)
+        assert load.target_name() == path
+        load.close()
+    assert window.errors == {}
+    assert window.requests >= 3
+
+
+def test_load_names_a_unix_socket_on_which_nobody_listens(tmp_path):
+    load = Load(str(tmp_path / "none"), busy=1)
+    with pytest.raises(LoadError, match=r"cannot connect to .*/none after 0 of 1 .*No such file"):
+        load.connect()
+
+
+def test_load_refuses_the_path_of_a_unix_socket_that_is_too_long():
+    with pytest.raises(ValueError, match="too long"):
+        Load("/" + "x" * 107, busy=1)
+
+
+@pytest.mark.parametrize("size", [1, 1024, 60_000])
+def test_load_asks_by_datagrams(size):
+    with servers.answering_datagrams(bytes.upper) as address:
+        load = Load(address, busy=2, size=size, datagrams=True)
+        load.connect()
+        window = load.run(SHORT_S)
+        load.close()
+    assert window.errors == {}
+    assert window.requests >= 2
+
+
+def test_load_counts_a_datagram_that_is_lost():
+    with servers.answering_datagrams(lambda data: None) as address:
+        load = Load(address, busy=2, datagrams=True, reply_timeout_s=0.05)
+        load.connect()
+        window = load.run(SHORT_S)
+        load.close()
+    assert window.requests == 0
+    assert window.errors == {"no_reply": 2}
+
+
 def test_load_takes_replies_in_any_pieces():
     window = load_once(servers.byte_by_byte, size=50)
     assert window.errors == {}

@@ -3,12 +3,13 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from headrace.lab.http_reply cimport Reply
-from headrace.lab.network cimport epoll_event, sockaddr_in
+from headrace.lab.network cimport epoll_event, sockaddr_storage, socklen_t
 
 cdef enum:
     EVENTS_MAX = 512
     RECEIVE_BYTES = 262144
     RING_BYTES = 65536
+    RING_LINES_MIN = 8  # different lines at least, however long they are
     IN_FLIGHT_MAX = 64  # connects at once: below the accept queue of 100 that asyncio defaults to
     FAILURES_MAX = 3  # in a row, then the connection rests until the next stretch
     SOURCE_PORTS_MAX = 16384  # connections of one source address, then the next 127.0.0.x
@@ -56,9 +57,14 @@ cdef class Connections:
     cdef int idle
     cdef int epoll_fd
     cdef epoll_event events[EVENTS_MAX]
-    cdef sockaddr_in target
+    cdef sockaddr_storage target
+    cdef socklen_t target_size
+    cdef int family
+    cdef int kind  # SOCK_STREAM or SOCK_DGRAM
     cdef object ring
-    cdef object upper_ring
+    cdef object expected_ring
+    cdef size_t places  # where in the ring a payload may begin: at the multiples of stride
+    cdef size_t stride
     cdef const char *request
     cdef const char *expected
     cdef size_t request_size

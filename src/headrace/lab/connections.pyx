@@ -3,7 +3,9 @@
 Nothing in this file touches a Python object once it runs; ``load.pyx`` is the face for Python.
 
 The payload of a request is a window onto a ring of random bytes, elsewhere for each request:
-a reply that is late, doubled or on the wrong connection is a wrong byte, not luck.
+a reply that is late, doubled or on the wrong connection is a wrong byte, not luck.  A payload that
+must be one line ends with the ring's only newline of its stretch, so it begins at a multiple of its
+size.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -91,7 +93,7 @@ cdef class Connections:
             if connection.fd < 0:
                 break
             result = network.connect(
-                connection.fd, <const network.sockaddr *>&self.target, sizeof(self.target)
+                connection.fd, <const network.sockaddr *>&self.target, self.target_size
             )
             if result == 0 or network.errno == network.EINPROGRESS:
                 connection.state = CONNECTING
@@ -109,13 +111,14 @@ cdef class Connections:
         cdef int yes = 1
         cdef int number = <int>(connection - self.connections) // SOURCE_PORTS_MAX + self.source
         cdef int fd = network.socket(
-            network.AF_INET,
-            network.SOCK_STREAM | network.SOCK_NONBLOCK | network.SOCK_CLOEXEC,
+            self.family,
+            self.kind | network.SOCK_NONBLOCK | network.SOCK_CLOEXEC,
             0,
         )
-        if fd < 0:
+        if fd < 0 or self.family == network.AF_UNIX:
             return fd
-        network.setsockopt(fd, network.IPPROTO_TCP, network.TCP_NODELAY, &yes, sizeof(yes))
+        if self.kind == network.SOCK_STREAM:
+            network.setsockopt(fd, network.IPPROTO_TCP, network.TCP_NODELAY, &yes, sizeof(yes))
         if number > 0:
             memset(&source, 0, sizeof(source))
             source.sin_family = network.AF_INET
@@ -162,7 +165,7 @@ cdef class Connections:
         else:
             connection.offset = (
                 <size_t>(connection - self.connections) * 40503 + <size_t>connection.sequence * 9973
-            ) % RING_BYTES
+            ) % self.places * self.stride
         self.push(connection)
 
     cdef void push(self, Connection *connection) noexcept nogil:

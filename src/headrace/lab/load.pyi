@@ -13,7 +13,10 @@ class LoadError(Exception):
 class Load(Connections):
     """Keeps ``busy`` connections to a loopback address at one request each, and ``idle`` silent.
 
-    A request is ``size`` random bytes, the reply must be their upper case, byte for byte. With
+    The address is a host and a port, or the path of a Unix socket. A request is ``size`` random
+    bytes, the reply must be their upper case, byte for byte; with ``echo`` the same bytes. With
+    ``lines`` each request is one line: it ends with its only newline. With ``datagrams`` the
+    sockets are UDP, and a request that is lost counts as ``no_reply`` when the run ends. With
     ``http_request`` the request is these bytes, and the reply any whole HTTP reply with a status
     of 2xx. A connection that fails is counted under one of ``ERROR_KINDS`` and replaced; after
     three failures in a row it rests until the next ``run``.
@@ -27,12 +30,15 @@ class Load(Connections):
 
     def __new__(
         cls,
-        address: tuple[str, int],
+        address: tuple[str, int] | str,
         *,
         busy: int,
         idle: int = 0,
         size: int = 1024,
         http_request: bytes | None = None,
+        echo: bool = False,
+        lines: bool = False,
+        datagrams: bool = False,
         reply_timeout_s: float = 5.0,
         connect_timeout_s: float = 60.0,
         spin: bool = True,
@@ -53,7 +59,7 @@ class Load(Connections):
     def close(self) -> None:
         """Closes everything; may be called twice."""
     def target_name(self) -> str:
-        """The address under load, as ``host:port``."""
+        """The address under load, as ``host:port`` or a path."""
     @property
     def connected(self) -> int:
         """How many connections are established now."""

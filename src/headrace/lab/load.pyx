@@ -11,7 +11,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from headrace.lab cimport network
 from headrace.lab.buckets cimport BUCKETS, bucket_value
@@ -28,6 +28,7 @@ from headrace.lab.connections cimport (
     RECEIVE_BYTES,
     RESTING,
     RING_BYTES,
+    RING_LINES_MIN,
     Connection,
     Connections,
 )
@@ -55,6 +56,9 @@ cdef class Load(Connections):
         int idle=0,
         size_t size=1024,
         http_request=None,
+        bint echo=False,
+        bint lines=False,
+        bint datagrams=False,
         double reply_timeout_s=5.0,
         double connect_timeout_s=60.0,
         bint spin=True,
@@ -68,8 +72,11 @@ cdef class Load(Connections):
         self.spin = spin
         self.reply_timeout_ns = <int64_t>(reply_timeout_s * 1e9)
         self.connect_timeout_ns = <int64_t>(connect_timeout_s * 1e9)
-        self.set_target(address)
-        self.set_request(size, http_request)
+        self.set_target(address, datagrams)
+        if http_request is None:
+            self.set_payload(size, echo, lines)
+        else:
+            self.set_http_request(http_request)
         self.connections = <Connection *>calloc(self.total, sizeof(Connection))
         self.buckets = <uint64_t *>calloc(BUCKETS, sizeof(uint64_t))
         self.received = <char *>calloc(1, RECEIVE_BYTES)
@@ -94,24 +101,54 @@ cdef class Load(Connections):
             f" connected={self.established} outstanding={self.outstanding}>"
         )
 
-    cdef int set_target(self, address) except -1:
-        host, port = address
+    cdef int set_target(self, address, bint datagrams) except -1:
+        cdef network.sockaddr_un *path = <network.sockaddr_un *>&self.target
+        memset(&self.target, 0, sizeof(self.target))
+        self.kind = network.SOCK_DGRAM if datagrams else network.SOCK_STREAM
+        if not isinstance(address, str):
+            host, port = address
+            return self.set_internet_target(host, port)
+        name = os.fsencode(address)
+        if len(name) >= sizeof(path.sun_path):
+            raise ValueError(f"{address!r} is too long for the address of a Unix socket")
+        self.family = path.sun_family = network.AF_UNIX
+        memcpy(path.sun_path, <const char *>name, len(name))
+        self.target_size = sizeof(network.sockaddr_un)
+        return 0
+
+    cdef int set_internet_target(self, host, port) except -1:
+        cdef network.sockaddr_in *target = <network.sockaddr_in *>&self.target
         raw = int.from_bytes(socket.inet_aton(host), "big")
         if raw >> 24 != 127:
             raise ValueError(f"{host} is not a loopback address (127.x.x.x)")
-        memset(&self.target, 0, sizeof(self.target))
-        self.target.sin_family = network.AF_INET
-        self.target.sin_port = network.htons(port)
-        self.target.sin_addr.s_addr = network.htonl(raw)
+        self.family = target.sin_family = network.AF_INET
+        target.sin_port = network.htons(port)
+        target.sin_addr.s_addr = network.htonl(raw)
+        self.target_size = sizeof(network.sockaddr_in)
         return 0
 
-    cdef int set_request(self, size_t size, http_request) except -1:
-        self.http = http_request is not None
-        self.ring = bytes(http_request) if self.http else os.urandom(RING_BYTES + size)
-        self.upper_ring = self.ring.upper()
+    cdef int set_payload(self, size_t size, bint echo, bint lines) except -1:
+        self.stride = size if lines else 1
+        self.places = max(RING_LINES_MIN, RING_BYTES // size) if lines else RING_BYTES
+        if lines:
+            filling = os.urandom(self.places * size).replace(b"\n", b"\t")
+            self.ring = b"".join(
+                filling[start : start + size - 1] + b"\n"
+                for start in range(0, self.places * size, size)
+            )
+        else:
+            self.ring = os.urandom(RING_BYTES + size)
+        self.expected_ring = self.ring if echo else self.ring.upper()
         self.request = self.ring
-        self.expected = self.upper_ring
-        self.request_size = len(self.ring) if self.http else size
+        self.expected = self.expected_ring
+        self.request_size = size
+        return 0
+
+    cdef int set_http_request(self, http_request) except -1:
+        self.http = True
+        self.ring = bytes(http_request)
+        self.request = self.ring
+        self.request_size = len(self.ring)
         return 0
 
     def connect(self):
@@ -138,9 +175,12 @@ cdef class Load(Connections):
                 )
 
     def target_name(self):
+        cdef network.sockaddr_in *target = <network.sockaddr_in *>&self.target
+        if self.family == network.AF_UNIX:
+            return os.fsdecode((<network.sockaddr_un *>&self.target).sun_path)
         host = socket.inet_ntoa((<uint32_t>network.htonl(
-            self.target.sin_addr.s_addr)).to_bytes(4, "big"))
-        return f"{host}:{network.htons(self.target.sin_port)}"
+            target.sin_addr.s_addr)).to_bytes(4, "big"))
+        return f"{host}:{network.htons(target.sin_port)}"
 
     def run(self, double seconds):
         cdef int64_t start_ns = clock_ns(network.CLOCK_MONOTONIC)

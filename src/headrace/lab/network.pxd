@@ -26,6 +26,8 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         AF_INET
+        AF_UNIX
+        SOCK_DGRAM
         SOCK_STREAM
         SOCK_NONBLOCK
         SOCK_CLOEXEC
@@ -35,6 +37,8 @@ cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     struct sockaddr:
         pass
+    struct sockaddr_storage:
+        unsigned short ss_family
     int socket(int domain, int kind, int protocol)
     int connect(int fd, const sockaddr *address, socklen_t size)
     int bind(int fd, const sockaddr *address, socklen_t size)
@@ -58,6 +62,12 @@ cdef extern from "<netinet/in.h>" nogil:
         in_addr sin_addr
     uint32_t htonl(uint32_t value)
     unsigned short htons(unsigned short value)
+
+
+cdef extern from "<sys/un.h>" nogil:
+    struct sockaddr_un:
+        unsigned short sun_family
+        char sun_path[108]
 
 
 cdef extern from "<netinet/tcp.h>" nogil:
