@@ -97,11 +97,12 @@ static void answer_rest(int fd)
     }
 }
 
-int main(void)
+int main(int argument_count, char **arguments)
 {
     struct epoll_event events[EVENTS_MAX];
     int listener;
 
+    parse_arguments(argument_count, arguments);
     prepare_process();
     listener = open_listener(SOCK_NONBLOCK);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

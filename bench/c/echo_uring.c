@@ -201,10 +201,11 @@ static void open_ring(void)
     io_uring_buf_ring_advance(provided, BUFFERS);
 }
 
-int main(void)
+int main(int argument_count, char **arguments)
 {
     int listener;
 
+    parse_arguments(argument_count, arguments);
     prepare_process();
     listener = open_listener(0);
     open_ring();
