@@ -1,0 +1,1 @@
+"""The bench suite: scenarios, contenders, rounds, and the page of results."""
