@@ -13,12 +13,14 @@ from headrace.lab.load import Load
 from suite.cell import Cell, Measure, Plan
 from suite.contenders import Contender, floors, loops, own_streams, spinning
 from suite.environment import BENCH
-from suite.station import NETWORK_COLUMNS, NETWORK_PRIMARY, MakeLoad, station
+from suite.station import NETWORK_COLUMNS, NETWORK_PRIMARY, LoadGenerator, MakeLoad, station
+from suite.tls import TLSLoad, certificate
 
 SERVICE = BENCH / "programs" / "echo.py"
 MODES = ("protocol", "buffered", "read", "readline", "sockets")
 STREAM_MODES = ("read", "readline")
 SIZES = {"64 B": 64, "1 KiB": 1024, "10 KiB": 10240, "100 KiB": 102400}
+TLS_SIZES = {"256 B": 256, "8 KiB": 8192, "64 KiB": 65536}
 CONNECTIONS = (1, 10, 100, 1000)
 
 
@@ -31,6 +33,7 @@ class Echo:
     size: int
     connections: int
     unix: bool = False
+    tls: bool = False
 
     @property
     def name(self) -> str:
@@ -43,13 +46,15 @@ def service_command(contender: Contender, mode: str, *options: str) -> list[str]
     return [*words, "--streams", streams, *options]
 
 
-def contenders(mode: str, connections: int) -> list[Contender]:
+def contenders(echo: Echo) -> list[Contender]:
     found = loops()
-    if mode in STREAM_MODES:
+    if echo.mode in STREAM_MODES:
         found[2:2] = own_streams()
-    if connections == 1:
+    if echo.connections == 1:
         found.insert(1, spinning())
-    return [*found, *floors()] if mode == "protocol" else found
+    if echo.mode == "protocol" and not echo.tls:
+        found += floors()
+    return found
 
 
 def echo_cell(echo: Echo, *, quick: bool = False, usual: bool = True) -> Cell:
@@ -68,7 +73,7 @@ def echo_cell(echo: Echo, *, quick: bool = False, usual: bool = True) -> Cell:
     return Cell(
         name=echo.name,
         prepare=prepare,
-        contenders=contenders(echo.mode, echo.connections),
+        contenders=contenders(echo),
         primary=NETWORK_PRIMARY,
         columns=NETWORK_COLUMNS,
         quick=quick,
@@ -77,20 +82,25 @@ def echo_cell(echo: Echo, *, quick: bool = False, usual: bool = True) -> Cell:
 
 
 def command(contender: Contender, echo: Echo, path: str) -> list[str]:
-    where = [path] if path else []
     if contender.binary:
-        return [contender.binary, "echo", *where]
-    return service_command(contender, echo.mode, *(["--unix", path] if path else []))
+        return [contender.binary, "echo", *([path] if path else [])]
+    options = ["--unix", path] if path else []
+    if echo.tls:
+        options += ["--certificate", certificate()]
+    return service_command(contender, echo.mode, *options)
 
 
 def make_load(echo: Echo, path: str) -> MakeLoad:
-    def make(address: tuple[str, int]) -> Load:
+    def make(address: tuple[str, int]) -> LoadGenerator:
+        lines = echo.mode == "readline"
+        if echo.tls:
+            return TLSLoad(address, busy=echo.connections, size=echo.size, lines=lines)
         return Load(
             path or address,
             busy=echo.connections,
             size=echo.size,
             echo=True,
-            lines=echo.mode == "readline",
+            lines=lines,
         )
 
     return make

@@ -87,7 +87,7 @@ def station(
     """
     try:
         with (
-            server_process(command, variables(), LOAD_AND_SERVER) as server,
+            server_process(command, variables(), LOAD_AND_SERVER, alone=False) as server,
             closing(make_load(wait_ready(server))) as load,
         ):
             load.connect()

@@ -109,7 +109,7 @@ cdef class Load(Connections):
             host, port = address
             return self.set_internet_target(host, port)
         name = os.fsencode(address)
-        if len(name) >= sizeof(path.sun_path):
+        if <size_t>len(name) >= sizeof(path.sun_path):
             raise ValueError(f"{address!r} is too long for the address of a Unix socket")
         self.family = path.sun_family = network.AF_UNIX
         memcpy(path.sun_path, <const char *>name, len(name))
@@ -129,7 +129,7 @@ cdef class Load(Connections):
 
     cdef int set_payload(self, size_t size, bint echo, bint lines) except -1:
         self.stride = size if lines else 1
-        self.places = max(RING_LINES_MIN, RING_BYTES // size) if lines else RING_BYTES
+        self.places = max(<size_t>RING_LINES_MIN, RING_BYTES // size) if lines else RING_BYTES
         if lines:
             filling = os.urandom(self.places * size).replace(b"\n", b"\t")
             self.ring = b"".join(

@@ -60,8 +60,10 @@ class ServerProcess:
         cores: Cores,
         *,
         talks: bool = True,
+        alone: bool = True,
     ) -> None:
         self.command = list(command)
+        self.alone = alone
         self.core_count = len(cores.server)
         self.guard = Guard()
         self.siblings = frozenset(children(os.getpid()))
@@ -157,6 +159,8 @@ class ServerProcess:
 
     def _orphans(self) -> list[int]:
         """The descendants that became ours when their parent ended, if we adopt orphans."""
+        if not self.alone:
+            return []
         return sorted(set(children(os.getpid())) - self.siblings - {self.pid})
 
     def _reap(self) -> None:
@@ -169,15 +173,21 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def server_process(
-    command: Sequence[str], environment: Mapping[str, str], cores: Cores, *, talks: bool = True
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    cores: Cores,
+    *,
+    talks: bool = True,
+    alone: bool = True,
 ) -> Iterator[ServerProcess]:
     """A server that is stopped whatever happens; neither its start nor its stop is interrupted.
 
     ``talks`` keeps its standard output for the caller to read; otherwise it goes nowhere.
+    ``alone`` says that we start no other child before it ends: who becomes ours is of its tree.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
     try:
-        server = ServerProcess(command, environment, cores, talks=talks)
+        server = ServerProcess(command, environment, cores, talks=talks, alone=alone)
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             yield server
