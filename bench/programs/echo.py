@@ -179,8 +179,9 @@ async def serve_datagrams(options: argparse.Namespace) -> None:
             sock.setsockopt(socket.SOL_SOCKET, 33, RECEIVE_BUFFER_BYTES)  # SO_RCVBUFFORCE
         sock.bind((HOST, 0))
         sock.setblocking(False)
+        port = sock.getsockname()[1]  # some loops take the socket over
         transport, _ = await loop.create_datagram_endpoint(DatagramEchoProtocol, sock=sock)
-        report_ready(sock.getsockname()[1])
+        report_ready(port)
         await loop.create_future()
         transport.close()
 

@@ -101,6 +101,7 @@ def make_load(echo: Echo, path: str) -> MakeLoad:
             size=echo.size,
             echo=True,
             lines=lines,
+            datagrams=echo.mode == "datagrams",
         )
 
     return make

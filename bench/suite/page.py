@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from suite import results
+from suite import bars, results
 from suite.columns import COLUMNS
 from suite.environment import BENCH
-from suite.render import markdown_table
+from suite.goals import goals
+from suite.render import markdown_line, markdown_table
 from suite.results import Document
 
 PATH = BENCH / "RESULTS.md"
+INTRODUCTION = """\
+# Results
+
+Made by `bench/run` of the raw data in `bench/results/`; how to repeat it, and what each scenario
+is, stands in [README.md](README.md).  Only ratios from one run count: a machine's speed drifts by
+tens of percent.  Each figure is the median of the rounds; ± is half the distance of their
+quartiles.  A ratio is the median of the ratios of each round: the contender's figure over that of
+`uring`, headrace's default model, so above 1 is in our favour.  A contender that failed has its
+reason in place of figures."""
 
 
 def write(path: Path = PATH) -> None:
@@ -19,10 +29,26 @@ def write(path: Path = PATH) -> None:
 
 
 def text_of(documents: Sequence[Document]) -> str:
-    parts = ["# Results"]
-    for document in documents:
-        parts.append(scenario_text(document))
+    parts = [INTRODUCTION, bars_text(documents), *map(scenario_text, documents)]
     return "\n\n".join(parts) + "\n"
+
+
+def bars_text(documents: Sequence[Document]) -> str:
+    lines = [
+        markdown_line(["scenario", "bar", "found", "", "decided by"]),
+        markdown_line(["---", "---", "--:", "---", "---"]),
+    ]
+    for bar in goals():
+        finding = bars.judge(bar, documents)
+        figure = figure_text(finding.figure.median) if finding.figure else ""
+        lines.append(
+            markdown_line([bar.what, bar.words, figure, finding.verdict, finding.decided_by])
+        )
+    return "## The bars\n\n" + "\n".join(lines)
+
+
+def figure_text(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"
 
 
 def scenario_text(document: Document) -> str:

@@ -76,11 +76,17 @@ TRACE_POINT = TracePoint()
 
 @contextmanager
 def station(
-    command: Sequence[str], make_load: MakeLoad, plan: Plan, *, speaks: bool
+    command: Sequence[str],
+    make_load: MakeLoad,
+    plan: Plan,
+    *,
+    speaks: bool,
+    warm_up_s: float = WARM_UP_S,
 ) -> Iterator[Measure]:
     """Starts the server and connects; yields what measures one round.
 
     ``speaks`` says that the server answers questions on its standard input: our Python services.
+    ``warm_up_s`` is how long the load runs before each measured stretch.
 
     Raises:
         Failure: it does not start, cannot be connected to, or answered wrongly.
@@ -93,7 +99,13 @@ def station(
             load.connect()
             checked(load.run(FIRST_WARM_UP_S))
             syscalls = TRACE_POINT.count(server, load)
-            yield lambda: measure(server, load, plan, syscalls, speaks=speaks)
+
+            def measure_once() -> Sample:
+                if warm_up_s:
+                    checked(load.run(warm_up_s))
+                return measure(server, load, plan, syscalls, speaks=speaks)
+
+            yield measure_once
     except (LoadError, ServerFailedError, TooManyConnectionsError) as error:
         raise Failure(str(error)) from error
 
@@ -106,7 +118,6 @@ def measure(
     server: ServerProcess, load: LoadGenerator, plan: Plan, syscalls: float | None, *, speaks: bool
 ) -> Sample:
     try:
-        checked(load.run(WARM_UP_S))
         before = server.usage()
         window = checked(load.run(plan.seconds))
         after = server.usage()
