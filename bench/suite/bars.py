@@ -1,8 +1,8 @@
 """The bars: what this project holds itself to, each computed from the data of one run.
 
 A bar compares contenders round by round (see figures.ratio) or holds a figure against a limit. Of
-several cells and contenders the worst decides, and is shown.  "No peer ahead" is a ratio of at
-least 1.0; where it is less, but not for three quarters of the rounds, that is a tie.
+several cells and contenders the worst decides, and is shown.  "Not ahead" is a ratio of at least
+1.0; where it is less, but not for three quarters of the rounds, that is a tie.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from suite import results
+from suite.columns import COLUMNS
 from suite.contenders import OURS, PEERS
 from suite.figures import Spread, ratio, spread
 from suite.results import Document
@@ -22,6 +23,7 @@ NOT_MEASURED = "not measured"
 
 URING, EPOLL = OURS
 OTHER_PEERS = tuple(name for name in PEERS if name != "uvloop")
+GROUPS = {PEERS: "every peer", OTHER_PEERS: "every other peer"}
 NO_PEER_AHEAD = 1.0
 
 
@@ -42,12 +44,12 @@ class Bar:
     @property
     def words(self) -> str:
         """The bar, as it stands in the table."""
-        who = " and ".join(self.above) if len(self.above) < 3 else "every peer"
+        who = GROUPS.get(tuple(self.above), " and ".join(self.above))
         sign = "at least" if self.at_least else "at most"
         if self.below is None:
-            return f"{who}: {sign} {self.limit:g} {self.column}"
-        if self.at_least and self.limit == NO_PEER_AHEAD and len(self.above) > 1:
-            return f"no peer ahead of {self.below}"
+            return f"{who} {sign} {self.limit:g}, {COLUMNS[self.column].title}"
+        if self.at_least and self.limit == NO_PEER_AHEAD:
+            return f"{who} not ahead of {self.below}"
         return f"{who} {sign} {self.limit:.2f} x {self.below}"
 
 

@@ -59,6 +59,11 @@ class Cell:
     """Whether it belongs to a quick look."""
     usual: bool = True
     """Whether it belongs to a run without --full."""
+    rounds_max: int | None = None
+    """Where more rounds would tell nothing more."""
+
+    def rounds(self, plan: Plan) -> int:
+        return min(plan.rounds, self.rounds_max or plan.rounds)
 
 
 @dataclass(frozen=True)

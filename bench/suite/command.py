@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from headrace.lab.machine import describe_machine, machine_line
 from headrace.lab.stopping import Stopped, stopping_signals
 from suite import machine, page, results
 from suite.cell import Cell, Plan, Scenario
@@ -184,7 +183,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def measure_all(names: Sequence[str], plan: Plan, options: argparse.Namespace) -> None:
-    print(machine_line(describe_machine()))
+    print(machine.LINE)
     machine.pin_load()
     documents = []
     keep = options.all or options.write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from headrace.lab.machine import describe_machine, machine_line
 from headrace.lab.process import Cores
 
 
@@ -16,4 +17,6 @@ def pin_load() -> None:
     os.sched_setaffinity(0, {LOAD_AND_SERVER.load})
 
 
-LOAD_AND_SERVER = cores()  # before this process is pinned, which makes the other core invisible
+# Both before this process is pinned, which makes the other cores invisible.
+LOAD_AND_SERVER = cores()
+LINE = machine_line(describe_machine())

@@ -21,16 +21,20 @@ is, stands in [README.md](README.md).  Only ratios from one run count: a machine
 tens of percent.  Each figure is the median of the rounds; ± is half the distance of their
 quartiles.  A ratio is the median of the ratios of each round: the contender's figure over that of
 `uring`, headrace's default model, so above 1 is in our favour.  A contender that failed has its
-reason in place of figures."""
+reason in place of figures; a ~ marks one whose core somebody else used in most rounds."""
+NOTES = "notes.md"
+"""In the folder of results: what was tried where a bar is missed, and what limits it."""
 
 
 def write(path: Path = PATH) -> None:
-    path.write_text(text_of(results.read_all()))
+    notes = results.FOLDER / NOTES
+    text = notes.read_text() if notes.is_file() else ""
+    path.write_text(text_of(results.read_all(), text))
 
 
-def text_of(documents: Sequence[Document]) -> str:
-    parts = [INTRODUCTION, bars_text(documents), *map(scenario_text, documents)]
-    return "\n\n".join(parts) + "\n"
+def text_of(documents: Sequence[Document], notes: str = "") -> str:
+    parts = [INTRODUCTION, bars_text(documents), notes.strip(), *map(scenario_text, documents)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def bars_text(documents: Sequence[Document]) -> str:
@@ -56,6 +60,18 @@ def scenario_text(document: Document) -> str:
     meanings = "; ".join(f"*{COLUMNS[name].title}*: {COLUMNS[name].meaning}" for name in used)
     return (
         f"## {document['scenario']}: {document['summary']}\n\n"
-        f"{document['machine']}; {document['time']}; {document['rounds']} rounds.\n\n"
+        f"{document['machine']}; {document['time']}; {document['rounds']} rounds;"
+        f" {versions_text(document)}.\n\n"
         f"{markdown_table(document)}\n\n{meanings}."
     )
+
+
+def versions_text(document: Document) -> str:
+    """Who took part, each with its version."""
+    found = {
+        row["contender"]: row["version"]
+        for cell in document["cells"]
+        for row in cell["rows"]
+        if row["version"] and not row["reason"]
+    }
+    return ", ".join(f"{name} {version}" for name, version in found.items())

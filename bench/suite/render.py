@@ -12,6 +12,7 @@ from suite.results import Document
 OURS = "uring"
 """The model that a program gets by default: the others are compared with it."""
 NOTHING = "-"
+DISTURBED = " ~"
 
 
 def cell_titles(cell: Document) -> list[str]:
@@ -27,7 +28,13 @@ def cell_lines(cell: Document) -> Iterator[list[str]]:
         if row["reason"]:
             yield [row["contender"], row["reason"]]
         elif row["rounds"]:
-            yield [row["contender"], *figure_texts(cell, row, ours)]
+            yield [name_text(row), *figure_texts(cell, row, ours)]
+
+
+def name_text(row: Document) -> str:
+    """The name, marked where somebody else used the cores in most rounds, despite a second try."""
+    is_disturbed = results.disturbed_count(row) * 2 > len(row["rounds"])
+    return f"{row['contender']}{DISTURBED if is_disturbed else ''}"
 
 
 def figure_texts(cell: Document, row: Document, ours: Document | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.lab.histogram import histogram_of, merge_histograms, percentile_us
-from headrace.lab.machine import describe_machine, machine_line
+from suite import machine
 from suite.cell import Plan, Scenario
 from suite.environment import BENCH
 from suite.figures import Figure, Spread, spread
@@ -23,12 +23,11 @@ Document = dict[str, Any]
 
 
 def document_of(scenario: Scenario, plan: Plan, cells: Sequence[CellResult]) -> Document:
-    machine = describe_machine()
     return {
         "scenario": scenario.name,
         "summary": scenario.summary,
         "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "machine": machine_line(machine),
+        "machine": machine.LINE,
         "rounds": plan.rounds,
         "seconds": plan.seconds,
         "cells": [cell_document(result) for result in cells],

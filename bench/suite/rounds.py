@@ -16,7 +16,7 @@ from suite.cell import Cell, Failure, Measure, Plan, Sample
 from suite.contenders import Contender
 
 ROUNDS_OF_A_PROCESS = 3
-DISTURBED_TRIES_MAX = 3
+DISTURBED_TRIES_MAX = 2
 
 Tick = Callable[[str, int], None]
 
@@ -42,7 +42,7 @@ class CellResult:
 
 def measure_cell(cell: Cell, contenders: Sequence[Contender], plan: Plan, tick: Tick) -> CellResult:
     rows = [Row(one, reason=one.reason) for one in contenders]
-    for rounds in generations(plan.rounds):
+    for rounds in generations(cell.rounds(plan)):
         measure_generation(cell, rows, rounds, plan, tick)
     return CellResult(cell, rows)
 
@@ -81,7 +81,7 @@ def rotated(started: Sequence[tuple[Row, Measure]], number: int) -> Sequence[tup
 
 
 def measure_row(row: Row, measure: Measure) -> None:
-    """Adds one sample: a quiet one, if a few tries can get it."""
+    """Adds one sample: a quiet one, if a second try can get it."""
     try:
         sample = measure()
         for _ in range(DISTURBED_TRIES_MAX - 1):
