@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from headrace.lab.process import ServerProcess
@@ -72,11 +72,21 @@ def parse_url(url: str) -> Target:
     return Target(parts.hostname, port, path, address)
 
 
+def is_readable(file: IO[bytes], seconds: float) -> bool:
+    """Whether there is something to read, or its end; waits for so long.
+
+    poll(), because a process that loads a thousand connections has descriptors beyond select()'s.
+    """
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
+
+
 def next_line(server: ServerProcess, seconds: float) -> bytes:
     """The next line that the server prints."""
     output = server.popen.stdout
     assert output is not None
-    readable, _, _ = select.select([output], [], [], seconds)
+    readable = is_readable(output, seconds)
     line = output.readline() if readable else b""
     if not line:
         if readable:
