@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -59,20 +58,18 @@ class ClosingProtocol(MinimalProtocol):
     closes = True
 
 
-def open_listener() -> socket.socket:
-    listener = socket.create_server((HOST, 0), backlog=BACKLOG)
-    listener.setblocking(False)
-    return listener
+def report_ready(port: int) -> None:
+    print(json.dumps({"port": port}), flush=True)
 
 
-def report_ready(listener: socket.socket) -> None:
-    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+# The loops listen by themselves: a socket that was made for them without IPPROTO_TCP would go
+# without TCP_NODELAY on some, and then each reply of two parts would wait 40 ms.
 
 
 async def serve_protocol(factory: Callable[[], asyncio.Protocol]) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(factory, HOST, 0, backlog=BACKLOG)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    report_ready(server.sockets[0].getsockname()[1])
     await loop.create_future()
 
 
@@ -82,9 +79,8 @@ async def serve_aiohttp() -> None:
 
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    listener = open_listener()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-    report_ready(listener)
+    await web.TCPSite(runner, HOST, 0, backlog=BACKLOG).start()
+    report_ready(runner.addresses[0][1])
     await asyncio.get_running_loop().create_future()
 
 
@@ -92,14 +88,15 @@ async def serve_uvicorn() -> None:
     import uvicorn
     from starlette_application import application
 
-    config = uvicorn.Config(application, log_level="warning", access_log=False, backlog=BACKLOG)
-    listener = open_listener()
+    config = uvicorn.Config(
+        application, HOST, 0, log_level="warning", access_log=False, backlog=BACKLOG
+    )
     server = uvicorn.Server(config)
-    serving = asyncio.ensure_future(server.serve([listener]))
+    serving = asyncio.ensure_future(server.serve())
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:
-        report_ready(listener)
+        report_ready(server.servers[0].sockets[0].getsockname()[1])
     await serving
 
 

@@ -184,7 +184,7 @@ def run(argv: Sequence[str]) -> int:
 
 def measure_all(names: Sequence[str], plan: Plan, options: argparse.Namespace) -> None:
     print(machine.LINE)
-    machine.pin_load()
+    machine.prepare_load()
     documents = []
     keep = options.all or options.write
     for name in names:

@@ -106,7 +106,7 @@ def station(
                 return measure(server, load, plan, syscalls, speaks=speaks)
 
             yield measure_once
-    except (LoadError, ServerFailedError, TooManyConnectionsError) as error:
+    except (LoadError, OSError, ServerFailedError, TooManyConnectionsError) as error:
         raise Failure(str(error)) from error
 
 
@@ -123,7 +123,7 @@ def measure(
         after = server.usage()
         if speaks:
             require_no_exception(server)
-    except (ServerFailedError, ProcessLookupError) as error:
+    except (LoadError, OSError, ServerFailedError) as error:
         raise Failure(str(error)) from error
     figures = network_figures(window, before, after)
     if syscalls is not None:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import select
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.lab.load import LoadError
+from headrace.lab.target import is_readable
 from headrace.lab.window import Window
 from suite.cell import Failure
 from suite.environment import BENCH, ROOT
@@ -105,7 +105,7 @@ class TLSLoad:
         with contextlib.suppress(BrokenPipeError):
             self.popen.stdin.write(f"{command}\n".encode())
             self.popen.stdin.flush()
-        readable, _, _ = select.select([self.popen.stdout], [], [], ANSWER_S)
+        readable = is_readable(self.popen.stdout, ANSWER_S)
         line = self.popen.stdout.readline() if readable else b""
         if not line:
             raise LoadError(f"the load generator did not answer to {command!r}")
