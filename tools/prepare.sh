@@ -18,6 +18,8 @@ has_liburing() {
 }
 has_python_headers() { [[ -f $("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]]; }
 has_venv() { "$PYTHON" -c 'import ensurepip, venv'; }
+has_libssl() { [[ -f /usr/include/openssl/ssl.h ]]; }
+has_openssl() { command -v openssl; }
 has_wrk() { command -v wrk; }
 
 # need <what> <Debian package>: note the package as missing unless <what> is there.

@@ -1,5 +1,6 @@
 """The floor in C is the same service: right, byte for byte, also when replies pile up."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,16 +11,27 @@ from headrace.lab import floor
 from headrace.lab.load import Load
 
 
-@pytest.fixture(params=sorted(floor.PROGRAMS))
-def address(request):
-    program = next(one for one in floor.programs() if one.name == request.param)
+@contextlib.contextmanager
+def serving(program, *arguments):
+    """The port on which the program listens; it must not end by itself."""
     if program.reason is not None:
         pytest.skip(program.reason)
-    with subprocess.Popen([program.path], stdout=subprocess.PIPE) as process:
-        yield "127.0.0.1", json.loads(process.stdout.readline())["port"]
+    with subprocess.Popen([program.path, *arguments], stdout=subprocess.PIPE) as process:
+        yield json.loads(process.stdout.readline())["port"]
         still_runs = process.poll() is None
         process.kill()
     assert still_runs
+
+
+@pytest.fixture(params=sorted(floor.PROGRAMS))
+def program(request):
+    return next(one for one in floor.programs() if one.name == request.param)
+
+
+@pytest.fixture
+def address(program):
+    with serving(program) as port:
+        yield "127.0.0.1", port
 
 
 @pytest.mark.parametrize("size", [1, 1024, 5000, 2_000_000])
@@ -28,6 +40,29 @@ def test_floor_answers_upper_case(address, size):
     load.connect()
     window = load.run(0.1)
     load.close()
+    assert window.errors == {}
+    assert window.requests >= 8
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+def test_floor_answers_the_same_bytes_when_told_to(program, size):
+    with serving(program, "echo") as port:
+        load = Load(("127.0.0.1", port), busy=8, size=size, echo=True)
+        load.connect()
+        window = load.run(0.1)
+        load.close()
+    assert window.errors == {}
+    assert window.requests >= 8
+
+
+def test_floor_listens_on_a_path(program, tmp_path):
+    path = str(tmp_path / "socket")
+    with serving(program, "echo", path) as port:
+        load = Load(path, busy=8, idle=20, size=5000, echo=True)
+        load.connect()
+        window = load.run(0.1)
+        load.close()
+    assert port == 0
     assert window.errors == {}
     assert window.requests >= 8
 
