@@ -1,20 +1,14 @@
 """What a program asks its loop for now and then: processes, and addresses of literal hosts.
 
-Prints one line of JSON: microseconds of wall and of CPU time per operation.
+Prints one line of JSON: nanoseconds of CPU time and of wall time per operation.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any
 
-from loops import new_loop
+from operation import Operation, main
 
-WARM_UP_PART = 10
 PROGRAM = "/bin/true"
 HOSTS = ("127.0.0.1", "::1")
 PORT = 80
@@ -35,32 +29,11 @@ async def resolve(count: int) -> None:
         await loop.getaddrinfo(HOSTS[number % 2], PORT)
 
 
-CELLS: dict[str, tuple[Callable[[int], Coroutine[Any, Any, None]], int]] = {
+CELLS: dict[str, tuple[Operation, int]] = {
     "spawn": (spawn, 100),
     "resolve": (resolve, 10_000),
 }
 
 
-async def measure(name: str, part: float) -> dict[str, float]:
-    function, usual_count = CELLS[name]
-    count = max(1, int(usual_count * part))
-    await function(max(1, count // WARM_UP_PART))
-    wall_ns, cpu_ns = time.perf_counter_ns(), time.process_time_ns()
-    await function(count)
-    cpu_ns = time.process_time_ns() - cpu_ns
-    wall_ns = time.perf_counter_ns() - wall_ns
-    return {"us": wall_ns / 1000 / count, "cpu_us": cpu_ns / 1000 / count}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="operations", description="one rare operation")
-    parser.add_argument("--loop", default="asyncio", help="see loops.py")
-    parser.add_argument("--cell", choices=CELLS, required=True)
-    parser.add_argument("--part", type=float, default=1.0, help="of the usual operations")
-    options = parser.parse_args()
-    with asyncio.Runner(loop_factory=lambda: new_loop(options.loop)) as runner:
-        print(json.dumps(runner.run(measure(options.cell, options.part))))
-
-
 if __name__ == "__main__":
-    main()
+    main(CELLS)

@@ -1,47 +1,49 @@
 """What a loop takes for one operation of its own, without any I/O.
 
-Prints one line of JSON: nanoseconds of CPU time and of wall time per operation.  Each cell is a
-coroutine that does so many operations; a tenth of them first, to warm up.
+Prints one line of JSON: nanoseconds of CPU time and of wall time per operation.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import threading
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
-from loops import new_loop
+from operation import Operation, main
 
 BATCH = 1000
 TIMERS_PENDING = 10_000
 DELAY_S = 60.0
-WARM_UP_PART = 10
 
 
 def nothing() -> None:
     pass
 
 
-async def call_soon_chain(count: int) -> None:
+async def chain(schedule: Callable[[Callable[[], None]], object], count: int) -> None:
     """Each callback schedules the next: one per turn of the loop."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
+    done = asyncio.get_running_loop().create_future()
     left = count
 
     def step() -> None:
         nonlocal left
         left -= 1
         if left:
-            loop.call_soon(step)
+            schedule(step)
         else:
             done.set_result(None)
 
-    loop.call_soon(step)
+    schedule(step)
     await done
+
+
+async def call_soon_chain(count: int) -> None:
+    await chain(asyncio.get_running_loop().call_soon, count)
+
+
+async def threadsafe_chain(count: int) -> None:
+    """call_soon_threadsafe in the loop's own thread, from each callback."""
+    await chain(asyncio.get_running_loop().call_soon_threadsafe, count)
 
 
 async def call_soon_batch(count: int) -> None:
@@ -130,24 +132,6 @@ async def queue_ping_pong(count: int) -> None:
     await task
 
 
-async def threadsafe_chain(count: int) -> None:
-    """call_soon_threadsafe in the loop's own thread, from each callback."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    left = count
-
-    def step() -> None:
-        nonlocal left
-        left -= 1
-        if left:
-            loop.call_soon_threadsafe(step)
-        else:
-            done.set_result(None)
-
-    loop.call_soon_threadsafe(step)
-    await done
-
-
 async def threadsafe_from_thread(count: int) -> None:
     """Another thread calls, and waits until each callback has run."""
     loop = asyncio.get_running_loop()
@@ -166,7 +150,7 @@ async def threadsafe_from_thread(count: int) -> None:
     thread.join()
 
 
-CELLS: dict[str, tuple[Callable[[int], Coroutine[Any, Any, None]], int]] = {
+CELLS: dict[str, tuple[Operation, int]] = {
     "call_soon chain": (call_soon_chain, 200_000),
     "call_soon batch": (call_soon_batch, 400_000),
     "timer set + cancelled": (timer_set_cancelled, 1_000_000),
@@ -181,26 +165,5 @@ CELLS: dict[str, tuple[Callable[[int], Coroutine[Any, Any, None]], int]] = {
 }
 
 
-async def measure(name: str, part: float) -> dict[str, float]:
-    function, usual_count = CELLS[name]
-    count = max(BATCH, int(usual_count * part) // BATCH * BATCH)
-    await function(max(BATCH, count // WARM_UP_PART // BATCH * BATCH))
-    wall_ns, cpu_ns = time.perf_counter_ns(), time.process_time_ns()
-    await function(count)
-    cpu_ns = time.process_time_ns() - cpu_ns
-    wall_ns = time.perf_counter_ns() - wall_ns
-    return {"cpu_ns": cpu_ns / count, "ns": wall_ns / count, "cpu_share": cpu_ns / wall_ns}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="scheduling", description="one cell of scheduling")
-    parser.add_argument("--loop", default="asyncio", help="see loops.py")
-    parser.add_argument("--cell", choices=CELLS, required=True)
-    parser.add_argument("--part", type=float, default=1.0, help="of the usual operations")
-    options = parser.parse_args()
-    with asyncio.Runner(loop_factory=lambda: new_loop(options.loop)) as runner:
-        print(json.dumps(runner.run(measure(options.cell, options.part))))
-
-
 if __name__ == "__main__":
-    main()
+    main(CELLS, BATCH)

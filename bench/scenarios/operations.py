@@ -20,7 +20,7 @@ def operations_cell(name: str, argument: str) -> Cell:
 
     contenders = [one for one in loops() if one.name != "aiofastnet"]  # it touches neither
     return program_cell(
-        name, contenders, command, primary="us", columns=("us", "cpu_us"), busy=False
+        name, contenders, command, primary="ns", columns=("ns", "cpu_ns"), busy=False
     )
 
 

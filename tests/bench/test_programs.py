@@ -159,7 +159,7 @@ def test_scheduling_program_has_each_cell_of_the_scenario(loop, cell):
 @pytest.mark.parametrize("cell", ["spawn", "resolve"])
 def test_operations_program_measures(loop, cell):
     found = run(command("operations.py", "--loop", loop, "--cell", cell, "--part", "0.02"))
-    assert found["us"] > 0
+    assert found["ns"] > 0
 
 
 @pytest.mark.parametrize("options", [[], ["--writes"]])
