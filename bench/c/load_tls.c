@@ -333,6 +333,7 @@ static SSL_CTX *new_context(void)
     if (context == NULL)
         fail("SSL_CTX_new");
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1); /* one read per reply, not one per header and body */
     return context;
 }
 

@@ -119,7 +119,7 @@ def port_of(server: asyncio.AbstractServer) -> int:
 async def serve_protocol(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     factory = PROTOCOLS[options.mode]
-    common: dict[str, Any] = {"backlog": BACKLOG, "ssl": tls_of(options)}
+    common: dict[str, Any] = {**backlog_of(options), "ssl": tls_of(options)}
     server: asyncio.AbstractServer
     if options.unix:
         server = await loop.create_unix_server(factory, options.unix, **common)
@@ -131,7 +131,7 @@ async def serve_protocol(options: argparse.Namespace) -> None:
 async def serve_streams(options: argparse.Namespace) -> None:
     module = importlib.import_module(options.streams)
     handler = STREAMS[options.mode]
-    common: dict[str, Any] = {"backlog": BACKLOG, "ssl": tls_of(options)}
+    common: dict[str, Any] = {**backlog_of(options), "ssl": tls_of(options)}
     if options.mode == "readline":
         common["limit"] = LINE_BYTES_MAX
     if options.unix:
@@ -186,6 +186,10 @@ async def serve_datagrams(options: argparse.Namespace) -> None:
         transport.close()
 
 
+def backlog_of(options: argparse.Namespace) -> dict[str, int]:
+    return {} if options.default_backlog else {"backlog": BACKLOG}
+
+
 def tls_of(options: argparse.Namespace) -> ssl.SSLContext | None:
     if not options.certificate:
         return None
@@ -212,6 +216,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=MODES, default="protocol")
     parser.add_argument("--unix", metavar="PATH", help="listen on a Unix socket")
     parser.add_argument("--certificate", metavar="PEM", help="certificate and key: speak TLS")
+    parser.add_argument("--default-backlog", action="store_true", help="whatever the loop takes")
     parser.add_argument("--streams", default="asyncio", help="the module that has start_server")
     options = parser.parse_args()
     service = lab_service()

@@ -30,5 +30,5 @@ COLUMNS = {
     "instructions": Column("instructions", 0, "per operation, counted by valgrind"),
     "silent_bytes": Column("silent, B", 0, "resident bytes per connection that never spoke"),
     "echo_bytes": Column("after echo, B", 0, "the same after one message there and back"),
-    "connects_per_s": Column("per s", 0, "connections opened, served and closed per second"),
+    "ms": Column("ms", 1, "milliseconds until the last of all is served"),
 }

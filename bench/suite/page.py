@@ -52,7 +52,7 @@ def bars_text(documents: Sequence[Document]) -> str:
 
 
 def figure_text(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3f}"
 
 
 def scenario_text(document: Document) -> str:

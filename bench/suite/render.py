@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from suite import results
 from suite.columns import COLUMNS
@@ -74,19 +75,22 @@ def aligned(line: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def markdown_table(document: Document) -> str:
-    """The whole scenario as one table, cell after cell."""
-    cells = document["cells"]
-    if not cells:
+    """The whole scenario as one table, cell after cell; a new one where the figures are others."""
+    if not document["cells"]:
         return "Not measured."
-    titles = ["cell", *cell_titles(cells[0])]
-    lines = [markdown_line(titles), markdown_line(["---", "---"] + ["--:"] * (len(titles) - 2))]
+    alike = itertools.groupby(document["cells"], key=lambda cell: ["cell", *cell_titles(cell)])
+    return "\n\n".join("\n".join(markdown_lines(*group)) for group in alike)
+
+
+def markdown_lines(titles: Sequence[str], cells: Iterable[Document]) -> Iterator[str]:
+    yield markdown_line(titles)
+    yield markdown_line(["---", "---"] + ["--:"] * (len(titles) - 2))
     for cell in cells:
         name = cell["name"]
         for line in cell_lines(cell):
             padding = [""] * (len(titles) - 1 - len(line))
-            lines.append(markdown_line([name, *map(escaped, line), *padding]))
+            yield markdown_line([name, *map(escaped, line), *padding])
             name = ""
-    return "\n".join(lines)
 
 
 def markdown_line(cells: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ import pytest
 from suite import environment, tls
 from suite.cell import Failure
 from suite.program import NOT_HERE, last_words, run
+from suite.storm import storm
 from suite.wrk import window_of
 
 PROGRAMS = environment.BENCH / "programs"
@@ -72,6 +73,18 @@ def test_echo_listens_on_a_unix_socket(loop, mode, tmp_path):
         connection.connect(path)
         connection.sendall(b"hello")
         assert receive(connection, 5) == b"hello"
+
+
+def test_storm_ends_when_all_are_served():
+    with started("echo.py", "--loop", "headrace:epoll", "--default-backlog") as (_, port):
+        assert 0.0 < storm(("127.0.0.1", port), 50) < 60.0
+
+
+def test_storm_says_that_nobody_listens():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    with pytest.raises(Failure, match=r"a connection failed: |a connect was refused"):
+        storm(address, 2)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -116,6 +116,13 @@ def test_markdown_table_names_the_cell_once_and_escapes():
     assert "a \\| b" in lines[4]
 
 
+def test_markdown_has_a_table_for_each_kind_of_figures():
+    found = documents.document("connect_storm", one=ROWS, two=ROWS, three=ROWS)
+    found["cells"][1] |= {"primary": "cpu_us", "columns": ["cpu_us"]}
+    tables = markdown_table(found).split("\n\n")
+    assert [table.splitlines()[0].count("|") for table in tables] == [8, 6, 8]
+
+
 def test_page_has_bars_notes_and_scenarios():
     text = page.text_of([documents.document("tcp_echo", cell=ROWS)], "## What limits it\n\nThis.\n")
     assert text.startswith("# Results\n")
