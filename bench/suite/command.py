@@ -89,9 +89,16 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(
             f"unknown scenario {', '.join(sorted(unknown))}; known: {', '.join(scenario_names())}"
         )
+    if options.write and is_partial(options):
+        parser.error("--write keeps whole scenarios: no --quick, --filter, --only-cell or --loops")
     if not (options.scenarios or options.all or options.list or options.page):
         parser.error("name a scenario, or --all, or --list")
     return options
+
+
+def is_partial(options: argparse.Namespace) -> bool:
+    """Whether it measures less than what the page shows."""
+    return bool(options.quick or options.filter or options.only_cell or options.loops)
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -186,7 +193,7 @@ def measure_all(names: Sequence[str], plan: Plan, options: argparse.Namespace) -
     print(machine.LINE)
     machine.prepare_load()
     documents = []
-    keep = options.all or options.write
+    keep = options.write or (options.all and not is_partial(options))
     for name in names:
         began_s = time.monotonic()
         scenario = load_scenario(name)

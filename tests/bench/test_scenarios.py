@@ -72,6 +72,16 @@ def test_command_wants_to_know_what_to_do(capsys):
     assert "name a scenario, or --all, or --list" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [["--quick"], ["--filter", "read"], ["--loops", "uring"], ["--only-cell", "x"]]
+)
+def test_command_keeps_no_part_of_a_scenario(words, capsys):
+    with pytest.raises(SystemExit):
+        command.parse_arguments(["tcp_echo", "--write", *words])
+    assert "--write keeps whole scenarios" in capsys.readouterr().err
+    assert command.is_partial(command.parse_arguments(["--all", *words]))
+
+
 def test_command_lists_scenarios_and_cells(capsys):
     assert command.run(["tcp_echo", "--list"]) == 0
     output = capsys.readouterr().out
