@@ -63,16 +63,30 @@ def require() -> Path:
 
 
 def make(place: Path) -> None:
+    """Makes the environment; what cannot be had is said here, and in its rows."""
     interpreter = find_interpreter()
     if interpreter is None:
-        sys.exit(f"bench/run needs Python {VERSION}: {WHY}; it is neither on $PATH nor in pyenv")
+        interpreter = sys.executable
+        say(f"Python {VERSION} is neither on $PATH nor in pyenv, and {WHY}")
     say(f"making {place.name} with {interpreter}")
     if not python_of(place).exists():
         subprocess.run([interpreter, "-m", "venv", str(place)], check=True)
-    pip = [str(python_of(place)), "-m", "pip", "install", "--quiet"]
-    subprocess.run(
-        [*pip, "--disable-pip-version-check", "--requirement", str(REQUIREMENTS)], check=True
-    )
+    if install(place, ["--requirement", str(REQUIREMENTS)]):
+        return
+    for requirement in requirements():
+        if not install(place, [requirement]):
+            say(f"{requirement} cannot be installed here: what needs it is left out")
+
+
+def install(place: Path, what: list[str]) -> bool:
+    """Whether pip could."""
+    pip = [str(python_of(place)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return subprocess.run([*pip, *what], check=False).returncode == 0
+
+
+def requirements() -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines())
+    return [line for line in lines if line]
 
 
 def build(interpreter: Path) -> None:
@@ -80,7 +94,7 @@ def build(interpreter: Path) -> None:
     built = interpreter.parents[1] / "built"
     if built.is_file() and newest_source() <= built.stat().st_mtime:
         return
-    say(f"building headrace for Python {VERSION}")
+    say(f"building headrace for {interpreter.parents[1].name}")
     begun = built.with_suffix(".begun")
     begun.touch()  # before the build: what is edited meanwhile is newer
     command = [str(interpreter), "setup.py", "--quiet", "build_ext", "--inplace"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import environment, tls
+from suite import contenders, environment, tls
 from suite.cell import Failure
 from suite.program import NOT_HERE, last_words, run
 from suite.storm import storm
@@ -236,13 +236,32 @@ def test_environment_has_this_clones_headrace_and_no_model(monkeypatch):
     assert os.environ["HEADRACE_MODEL"] == "poll"
 
 
-def test_environment_says_what_is_missing(monkeypatch, tmp_path):
+def test_environment_goes_on_without_what_is_missing(monkeypatch, tmp_path, capsys):
+    """Without Python 3.12, and with one peer that has no wheel for what there is."""
+    asked: list[list[str]] = []
+
+    def install(place: Path, what: list[str]) -> bool:
+        asked.append(what)
+        return what[0] not in ("--requirement", "blazio==0.1.0")
+
+    environment.python_of(tmp_path).parent.mkdir()
+    environment.python_of(tmp_path).touch()
     monkeypatch.setattr(environment, "find_interpreter", lambda: None)
-    with pytest.raises(SystemExit, match=r"needs Python 3.12: blazio .* neither on \$PATH"):
-        environment.make(tmp_path)
+    monkeypatch.setattr(environment, "install", install)
+    environment.make(tmp_path)
+    said = capsys.readouterr().err
+    assert "Python 3.12 is neither on $PATH nor in pyenv, and blazio" in said
+    assert "blazio==0.1.0 cannot be installed here: what needs it is left out" in said
+    assert "uvloop" not in said
+    assert asked[1:] == [[requirement] for requirement in environment.requirements()]
+
+
+def test_contender_that_is_not_installed_has_that_for_a_reason(monkeypatch):
+    monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda name: None)
+    assert contenders.peer("blazio").reason == "not installed for this Python"
+    assert contenders.peer("asyncio").reason is None
 
 
 def test_requirements_pin_every_peer():
-    lines = environment.REQUIREMENTS.read_text().splitlines()
     for package in ("aiofastnet", "blazio", "rloop", "uvloop", "aiofiles", "caio"):
-        assert any(line.startswith(f"{package}==") for line in lines)
+        assert any(line.startswith(f"{package}==") for line in environment.requirements())
