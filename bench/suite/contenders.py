@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import inspect
 import platform
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import headrace
 from headrace.lab import floor
+from suite.environment import ROOT
 
 PEERS = ("asyncio", "uvloop", "aiofastnet", "rloop", "blazio")
 OURS = ("uring", "epoll")
@@ -64,16 +67,25 @@ def peers() -> list[Contender]:
     return [peer(name) for name in PEERS]
 
 
+@functools.cache
 def unavailable(model: str) -> str | None:
     info = next(info for info in headrace.models() if info.name == model)
     return None if info.available else info.reason or "not available here"
 
 
+@functools.cache
+def our_version() -> str:
+    """With the commit, since a version of ours is many of them; + where files differ from it."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return headrace.__version__
+    return f"{headrace.__version__} {answer.stdout.strip()}"
+
+
 def ours() -> list[Contender]:
-    return [
-        Contender(name, f"headrace:{name}", headrace.__version__, unavailable(name))
-        for name in OURS
-    ]
+    return [Contender(name, f"headrace:{name}", our_version(), unavailable(name)) for name in OURS]
 
 
 def own_streams() -> list[Contender]:
@@ -93,11 +105,13 @@ def spinning() -> Contender:
     return replace(base, name=SPINNING, loop=f"headrace:uring:{SPIN_US}")
 
 
-def floors() -> list[Contender]:
-    return [
+@functools.cache
+def floors() -> tuple[Contender, ...]:
+    """The programs in C, built where they are not."""
+    return tuple(
         Contender(program.name, version="C", reason=program.reason, binary=str(program.path))
         for program in floor.programs()
-    ]
+    )
 
 
 def loops() -> list[Contender]:
