@@ -16,7 +16,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
-USES_LIBURING = {"uring", "ring_buffers"}
+USES_LIBURING = {"uring", "ring_buffers", "ring_files"}
 DEBIAN_PACKAGES = "build-essential pkg-config liburing-dev python3-dev"
 
 DIRECTIVES = {

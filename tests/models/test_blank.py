@@ -21,7 +21,14 @@ GIVEN = {
     "start_operation",
     "stop_operation",
 }
-ARGUMENTS = {"submit": (None,), "cancel": (None,), "wait": (0.0,), "forget": (3,), "lend": (3,)}
+ARGUMENTS = {
+    "submit": (None,),
+    "cancel": (None,),
+    "wait": (0.0,),
+    "forget": (3,),
+    "lend": (3,),
+    "takes_file": (0,),
+}
 
 
 def verbs(found):

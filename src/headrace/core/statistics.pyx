@@ -13,8 +13,10 @@ SYSTEM_CALL_NAMES = (
     "rt_sigqueueinfo", "rt_sigtimedwait", "sched_yield", "send", "sendfile", "sendto", "write",
 )
 KIND_NAMES = (
-    "accept", "connect", "poll", "read", "receive", "receive_from", "receive_into", "send",
-    "send_to", "sendfile", "write",
+    "accept", "connect", "file_close", "file_link", "file_mkdir", "file_open", "file_read",
+    "file_remove", "file_rename", "file_splice", "file_stat", "file_symlink", "file_sync",
+    "file_truncate", "file_write", "poll", "read", "receive", "receive_from", "receive_into",
+    "send", "send_to", "sendfile", "write",
 )
 assert len(SYSTEM_CALL_NAMES) == CALL_COUNT
 assert len(KIND_NAMES) == KIND_COUNT

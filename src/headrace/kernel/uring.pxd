@@ -1,7 +1,8 @@
 """<liburing.h>, and the constants that are newer than Debian 12's copy of it (2.3)."""
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from headrace.kernel.file cimport statx_result
 from headrace.kernel.socket cimport msghdr, sockaddr, socklen_t
 
 cdef extern from *:
@@ -105,3 +106,53 @@ cdef extern from "<liburing.h>" nogil:
     )
     void io_uring_prep_poll_add(io_uring_sqe *sqe, int fd, unsigned int events)
     void io_uring_prep_cancel64(io_uring_sqe *sqe, uint64_t data, int flags)
+
+    struct io_uring_probe:
+        pass
+
+    int IORING_OP_CLOSE, IORING_OP_FSYNC, IORING_OP_LINKAT, IORING_OP_MKDIRAT, IORING_OP_OPENAT
+    int IORING_OP_READ, IORING_OP_RENAMEAT, IORING_OP_SPLICE, IORING_OP_STATX
+    int IORING_OP_SYMLINKAT, IORING_OP_UNLINKAT, IORING_OP_WRITE
+    unsigned int IORING_FSYNC_DATASYNC
+
+    io_uring_probe *io_uring_get_probe_ring(io_uring *ring)
+    void io_uring_free_probe(io_uring_probe *probe)
+    int io_uring_opcode_supported(const io_uring_probe *probe, int opcode)
+    void io_uring_prep_rw(
+        int opcode, io_uring_sqe *sqe, int fd, const void *address, unsigned int length,
+        uint64_t offset,
+    )
+    void io_uring_prep_read(
+        io_uring_sqe *sqe, int fd, void *buffer, unsigned int length, uint64_t offset
+    )
+    void io_uring_prep_write(
+        io_uring_sqe *sqe, int fd, const void *buffer, unsigned int length, uint64_t offset
+    )
+    void io_uring_prep_fsync(io_uring_sqe *sqe, int fd, unsigned int flags)
+    void io_uring_prep_close(io_uring_sqe *sqe, int fd)
+    void io_uring_prep_openat(
+        io_uring_sqe *sqe, int folder, const char *path, int flags, unsigned int mode
+    )
+    void io_uring_prep_statx(
+        io_uring_sqe *sqe, int folder, const char *path, int flags, unsigned int mask,
+        statx_result *result,
+    )
+    void io_uring_prep_renameat(
+        io_uring_sqe *sqe, int folder, const char *path, int other_folder, const char *other,
+        unsigned int flags,
+    )
+    void io_uring_prep_unlinkat(io_uring_sqe *sqe, int folder, const char *path, int flags)
+    void io_uring_prep_mkdirat(
+        io_uring_sqe *sqe, int folder, const char *path, unsigned int mode
+    )
+    void io_uring_prep_linkat(
+        io_uring_sqe *sqe, int folder, const char *path, int other_folder, const char *other,
+        int flags,
+    )
+    void io_uring_prep_symlinkat(
+        io_uring_sqe *sqe, const char *target, int folder, const char *path
+    )
+    void io_uring_prep_splice(
+        io_uring_sqe *sqe, int fd, int64_t offset, int other, int64_t other_offset,
+        unsigned int length, unsigned int flags,
+    )

@@ -27,6 +27,7 @@ class BlankModel(Model):
         "multishot": False,  # one submission, many completions, without being asked again
         "batches": False,  # one system call for many operations
         "regular_files": False,  # can wait for descriptors of regular files
+        "file_operations": False,  # does a FileOperation itself; else a thread does
         "prompt": True,  # what the kernel can do at once has completed by the next turn
         "descriptor_max": None,  # the largest descriptor, None where there is no limit
     }
@@ -108,6 +109,14 @@ class BlankModel(Model):
 
     def forget(self, fd: int) -> None:
         """The owner of *fd* is about to close it; its number may come back as another's."""
+        raise NotImplementedError
+
+    def takes_file(self, kind: int) -> bool:
+        """Do you do a FileOperation of that kind?  Asked only if you declare file_operations.
+
+        It is neither composed nor eager, and never ready: do it, and complete it with its result.
+        If cancel() comes too late to stop it, say what has happened, not -ECANCELED.
+        """
         raise NotImplementedError
 
     def time(self) -> float:

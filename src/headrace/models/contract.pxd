@@ -33,4 +33,5 @@ cdef class Model:
     cpdef flush(self)
     cpdef lend(self, int fd)
     cpdef forget(self, int fd)
+    cpdef bint takes_file(self, int kind) except -1
     cpdef close(self)

@@ -101,5 +101,8 @@ class Model:
     def forget(self, fd: int) -> None:
         """The owner of *fd* is about to close it."""
 
+    def takes_file(self, kind: int) -> bool:
+        """Does it do file operations of that kind?  What it does not, a thread does."""
+
     def close(self) -> None:
         """Give everything back; nothing completes any more."""

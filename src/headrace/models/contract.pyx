@@ -17,6 +17,7 @@ A model takes operations and completes them.  Its verbs:
     flush()            hand over at once what was submitted or cancelled (before a close(2))
     lend(fd)           the owner of fd lets others call the kernel with it, and will not block
     forget(fd)         the owner of fd is about to close it
+    takes_file(kind)   does it do file operations of that kind (capability file_operations)?
     time()             the model's own clock in seconds; asked only where has_own_clock is true
     close()            give everything back; nothing completes any more
 
@@ -103,6 +104,7 @@ cdef class Model:
         "multishot": False,
         "batches": False,
         "regular_files": False,
+        "file_operations": False,
         "descriptor_max": None,
         "prompt": False,
     }
@@ -273,6 +275,9 @@ cdef class Model:
 
     cpdef forget(self, int fd):
         pass
+
+    cpdef bint takes_file(self, int kind) except -1:
+        return self.capabilities.get("file_operations", False)
 
     def time(self):
         return monotonic_seconds()

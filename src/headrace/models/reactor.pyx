@@ -59,6 +59,7 @@ cdef class Readiness:
         "multishot": False,
         "batches": False,
         "regular_files": False,
+        "file_operations": False,
         "descriptor_max": None,
         "prompt": True,
     }

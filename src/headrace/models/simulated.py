@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from headrace.core.datagram_operation import ReceiveDatagramsOperation
+from headrace.core.file_operation import FileOperation
 from headrace.core.operation import NOT_DONE, Operation, ReceiveOperation
 from headrace.models.contract import (
     CANCEL_CANCELLED,
@@ -147,6 +148,7 @@ class SimulatedModel(Model):
         "multishot": True,
         "batches": True,
         "regular_files": True,
+        "file_operations": True,
         "descriptor_max": None,
         "prompt": False,
     }
@@ -250,6 +252,9 @@ class SimulatedModel(Model):
     # Who waits, and who may go.
 
     def _lane(self, operation: Operation) -> Lane:
+        if isinstance(operation, FileOperation):
+            # Files have no order and no readiness: each operation is a lane of its own.
+            return self._lanes.setdefault((id(operation), "file"), Lane())
         if operation.kind_name == "poll":
             direction = "poll"
         else:
@@ -260,13 +265,18 @@ class SimulatedModel(Model):
         """The descriptors on which something waits and that are ready, or closed."""
         poll = select.poll()
         events: dict[int, int] = {}
+        files = set()
         for operation in self._waiting():
+            if isinstance(operation, FileOperation):
+                files.add(id(operation))
+                continue
             wanted = select.POLLIN if operation.wants_read else 0
             wanted |= select.POLLOUT if operation.wants_write else 0
             events[operation.fd] = events.get(operation.fd, 0) | wanted
         for fd, wanted in events.items():
             poll.register(fd, wanted)
-        return {fd for fd, _ in poll.poll(timeout_s * 1000)}
+        ready = {fd for fd, _ in poll.poll(0 if files else timeout_s * 1000)}
+        return ready | files
 
     def _waiting(self) -> Iterator[Operation]:
         for lane in self._lanes.values():

@@ -30,6 +30,8 @@ cdef class Uring(Model):
     cdef int cancel_elsewhere(self, Operation operation) except -1
     cdef int move_to_new_ring(self, bint forked) except -1
     cdef int drop_everything(self) except -1
+    cdef int keep_for_kernel(self, Operation operation) except -1
+    cdef bint is_not_to_repeat(self, Operation operation, bint forked) except -1
     cdef int cancel_everything(self) except -1
     cdef int cancel_and_harvest(self) except -1
     cdef bint is_kernel_busy(self) except -1

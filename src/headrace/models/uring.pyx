@@ -36,6 +36,12 @@ What the obvious does wrong, and what is done here:
   queue is full, an empty datagram (seen on Linux 6.18).  So sending datagrams is `composed`.
 * POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
   handed over again after the callback has run.
+* An operation on a file is done by a worker thread of the kernel if it has to wait, and what has
+  begun is not called back.  Its cancellation is a question; the terminal completion says what has
+  happened.  Nor may it be done twice: in a forked child, or when another thread takes the loop over
+  meanwhile, it ends with ECANCELED, although the old ring may still do it.  Where that completion
+  cannot be waited for (a disk that does not answer, a ring of another thread), the operation is
+  never freed, because its memory may still be written to.
 * After fork the child must not touch the ring; see Model.generation.  In the child the ring is
   only unmapped and closed; operations are handed over to a new one, except sends, which the
   parent's ring will perform: they end with ECANCELED.
@@ -61,6 +67,7 @@ from libc.string cimport memset
 from headrace.core.datagram_operation cimport (
     RECORD_ADDRESS_BYTES, RECORD_BYTES_MAX, ReceiveDatagramsOperation,
 )
+from headrace.core.file_operation cimport FileOperation
 from headrace.core.operation cimport (
     OUTCOME_NOT_DONE, READABLE, STATE_CANCELLING, STATE_IN_FLIGHT, WRITABLE,
     Operation, SendOperation,
@@ -80,6 +87,7 @@ from headrace.kernel.time cimport (
 )
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
 from headrace.models.ring_buffers cimport RingBuffers
+from headrace.models.ring_files cimport fill_file, ring_takes_file
 
 import os
 
@@ -105,6 +113,9 @@ cdef tuple RING_KINDS = (KIND_ACCEPT, KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_FROM
 # become this one: `headrace run` has tried whether there is a ring, and then called execve(2).
 cdef double old_rings_count_until_s = monotonic_seconds() + OLD_RING_COUNTS_S
 
+# OWNS for ever: file operations whose end was not seen.  A ring that is gone may still do them.
+cdef list kept_for_kernel = []
+
 
 cdef class Uring(Model):
     name = "uring"
@@ -119,6 +130,7 @@ cdef class Uring(Model):
         "multishot": True,
         "batches": True,
         "regular_files": True,
+        "file_operations": True,
         "descriptor_max": None,
         "prompt": True,
     }
@@ -234,15 +246,26 @@ cdef class Uring(Model):
         finally:
             self.drop_everything()
 
+    cpdef bint takes_file(self, int kind) except -1:
+        return self.is_usable() and ring_takes_file(&self.ring, kind)
+
     cdef int drop_everything(self) except -1:
         cdef Operation operation
         self.drop_ring()
-        self.again.clear()
-        self.cancel_again.clear()
         for entry in self.in_flight:
             operation = <Operation>entry
             if not operation.queued:
+                self.keep_for_kernel(operation)
                 operation.retire()
+        self.again.clear()
+        self.cancel_again.clear()
+        return 0
+
+    cdef int keep_for_kernel(self, Operation operation) except -1:
+        """The ring goes without the end of a file operation: see kept_for_kernel."""
+        if isinstance(operation, FileOperation) and operation not in self.again:
+            if self.generation == fork_generation():
+                kept_for_kernel.append(operation)
         return 0
 
     # The ring's life.
@@ -351,18 +374,26 @@ cdef class Uring(Model):
             self.harvest()
         self.drop_ring()
         self.make_ring()
-        self.generation = fork_generation()
+        again = set(self.again)
         self.again.clear()
         self.cancel_again.clear()
         for entry in self.in_flight:
             operation = <Operation>entry
             if operation.queued:
                 continue
-            if forked and operation.kind == KIND_SEND and not operation.composed:
+            if operation not in again and self.is_not_to_repeat(operation, forked):
                 self.finish(operation, -ECANCELED)
             else:
                 self.again.append(operation)
+        self.generation = fork_generation()
         return 0
+
+    cdef bint is_not_to_repeat(self, Operation operation, bint forked) except -1:
+        """May the old ring still do what must not be done twice?"""
+        if isinstance(operation, FileOperation):
+            self.keep_for_kernel(operation)
+            return True
+        return forked and operation.kind == KIND_SEND and not operation.composed
 
     cdef int cancel_everything(self) except -1:
         """Before the ring goes: no operation may keep writing into memory that we free."""
@@ -412,7 +443,10 @@ cdef class Uring(Model):
     cdef int prepare(self, Operation operation) except -1:
         """Fill a submission entry; the kernel sees it at the next enter."""
         cdef h.io_uring_sqe *sqe
-        if not operation.composed and operation.kind not in RING_KINDS:
+        if (
+            not operation.composed and operation.kind not in RING_KINDS
+            and not isinstance(operation, FileOperation)
+        ):
             # Before an entry is taken: one that is not filled would be submitted as it was.
             raise ValueError(f"uring does not know how to do {operation!r}")
         if operation.kind == KIND_RECEIVE_FROM and not operation.composed:
@@ -463,6 +497,8 @@ cdef class Uring(Model):
             h.io_uring_prep_multishot_accept(
                 sqe, operation.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC
             )
+        elif isinstance(operation, FileOperation):
+            fill_file(sqe, <FileOperation>operation)
         return 0
 
     cdef int prepare_cancel(self, Operation operation) except -1:
