@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from headrace import os as os
+from headrace.files import open
 from headrace.loop.event_loop import EventLoop
 from headrace.models.registry import (
     ModelInfo,
@@ -27,6 +29,8 @@ __all__ = [
     "UnknownModelError",
     "models",
     "new_event_loop",
+    "open",
+    "os",
     "run",
 ]
 
