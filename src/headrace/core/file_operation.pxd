@@ -21,7 +21,7 @@ cdef class FileOperation(Operation):
     cdef readonly bint has_ended      # result says how it has ended
     cdef bint has_begun             # a thread is in the call, or has been
     cdef bint is_revoked            # no thread may begin it any more
-    cdef object notify              # what the thread calls at its end, if somebody waits for it
+    cdef object loop                # where the thread's end wakes `waiter`, if that is waited for
 
     cdef int call(self) noexcept nogil
     cdef Outcome perform(self, Counters *counters) noexcept

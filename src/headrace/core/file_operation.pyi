@@ -1,5 +1,4 @@
 import os
-from collections.abc import Callable
 from typing import Any
 
 from headrace.core.operation import Operation
@@ -27,14 +26,14 @@ class FileOperation(Operation):
     def work(self) -> None:
         """For a thread: do it, unless it was revoked before that."""
 
-    def revoke(self, notify: Callable[[], object]) -> bool:
-        """No thread shall begin it; False if one has, which calls *notify* when it has ended."""
+    def revoke(self, loop: Any) -> bool:
+        """No thread shall begin it; False if one has, which wakes `waiter` in *loop* at its end."""
 
     def taken(self) -> int:
         """The result; a descriptor is the taker's from here on."""
 
-    def tell_end(self) -> None:
-        """A thread has ended it: wake who waits."""
+    def wake_waiter(self) -> None:
+        """It has ended: wake who waits."""
 
     def keep(self, owner: object) -> FileOperation:
         """Keep *owner*, whose descriptor this uses, until the end."""
@@ -42,6 +41,9 @@ class FileOperation(Operation):
     @property
     def status_result(self) -> os.stat_result:
         """After a stat: its result as os.stat() gives it."""
+
+def file_read_into(fd: int, target: Any, offset: int = -1) -> FileOperation:
+    """Read into the writable memory *target*; for models' tests."""
 
 def file_open(path: Any, flags: int, mode: int = 0o777) -> FileOperation:
     """openat(2), close-on-exec; result is the descriptor, closed again if nobody takes it."""

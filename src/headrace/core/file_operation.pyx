@@ -73,13 +73,18 @@ cdef class FileOperation(Operation):
         with nogil:
             result = self.call()
         self.ended(result)
-        if self.notify is not None:
-            self.notify()
+        loop = self.loop
+        self.loop = None
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self.wake_waiter)
+            except RuntimeError:
+                pass  # it was closed meanwhile
 
-    def revoke(self, notify):
-        """No thread shall begin it; False if one has, which calls *notify* when it has ended."""
+    def revoke(self, loop):
+        """No thread shall begin it; False if one has, which wakes `waiter` in *loop* at its end."""
         if self.has_begun and not self.has_ended:
-            self.notify = notify
+            self.loop = loop
             return False
         if not self.has_ended:
             self.is_revoked = True
@@ -114,8 +119,8 @@ cdef class FileOperation(Operation):
             waiter.set_result(None)
         return 0
 
-    def tell_end(self):
-        """A thread has ended it: wake who waits."""
+    def wake_waiter(self):
+        """wake(), for the loop."""
         self.wake()
 
     cdef void dropped(self, int result, unsigned int flags) noexcept:
@@ -208,6 +213,12 @@ cdef FileOperation file_write(
     cdef FileOperation operation = file_read(fd, holder, <char *>memory, length, offset)
     operation.kind = KIND_FILE_WRITE
     return operation
+
+
+def file_read_into(int fd, target, long long offset=-1):
+    """Read into the writable memory *target*; for models' tests."""
+    cdef unsigned char[::1] view = memoryview(target).cast("B")
+    return file_read(fd, view, <char *>&view[0], view.shape[0], offset)
 
 
 cdef FileOperation of_kind(int kind, int fd, object path, object other_path, int flags):

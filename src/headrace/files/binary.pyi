@@ -9,8 +9,8 @@ BUFFER_BYTES_DEFAULT: int
 class BinaryFile:
     """What open() makes in binary mode, and what a text file is made of."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         descriptor: Descriptor,
         mode: str,
         buffer_size: int,
@@ -18,7 +18,7 @@ class BinaryFile:
         readable: bool,
         writable: bool,
         appending: bool = False,
-    ) -> None: ...
+    ) -> BinaryFile: ...
     @property
     def descriptor(self) -> Descriptor: ...
     @property

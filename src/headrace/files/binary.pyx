@@ -27,7 +27,7 @@ from headrace.files.descriptor cimport (
     Descriptor, Transfer, Turns, transfer_from, transfer_into, transfer_to_bytes,
 )
 from headrace.core.file_operation import file_sync, file_truncate
-from headrace.files.descriptor import CLOSED
+from headrace.files.descriptor import CLOSED as CLOSED_MESSAGE
 from headrace.files.settling import do
 from headrace.kernel cimport file as h
 
@@ -118,25 +118,25 @@ cdef class BinaryFile:
 
     def check_open(self):
         if self.closed or self.descriptor.closing:
-            raise ValueError(CLOSED)
+            raise ValueError(CLOSED_MESSAGE)
 
     cdef int check_readable(self) except -1:
         if self.closed or self.descriptor.closing:
-            raise ValueError(CLOSED)
+            raise ValueError(CLOSED_MESSAGE)
         if not self.is_readable:
             raise io.UnsupportedOperation("not readable")
         return 0
 
     cdef int check_writable(self) except -1:
         if self.closed or self.descriptor.closing:
-            raise ValueError(CLOSED)
+            raise ValueError(CLOSED_MESSAGE)
         if not self.is_writable:
             raise io.UnsupportedOperation("not writable")
         return 0
 
     cdef int check_seekable(self) except -1:
         if self.closed or self.descriptor.closing:
-            raise ValueError(CLOSED)
+            raise ValueError(CLOSED_MESSAGE)
         if not self.descriptor.seekable:
             raise io.UnsupportedOperation("underlying stream is not seekable")
         return 0

@@ -2,6 +2,7 @@ import asyncio
 from typing import Any
 
 CLOSED: str
+FILE_BYTES_MAX: int
 
 class Exported:
     """The memory of somebody's object, locked in its place for as long as this lives."""
@@ -28,7 +29,7 @@ class Descriptor:
     nowait_read: bool
     nowait_write: bool
 
-    def __init__(self, fd: int, name: Any, closes: bool = True) -> None: ...
+    def __new__(cls, fd: int, name: Any, closes: bool = True) -> Descriptor: ...
     @property
     def fd(self) -> int: ...
     @property

@@ -21,13 +21,17 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
 from headrace.core.file_operation cimport FileOperation, file_read, file_write
-from headrace.core.file_operation import file_close
+from headrace.core.file_operation import TRANSFER_BYTES_MAX as FILE_BYTES_MAX, file_close
 from headrace.files.settling cimport give_way, is_budget_spent
 from headrace.files.settling import error_of, settle
 from headrace.kernel cimport file as h
-from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINTR, EOPNOTSUPP, errno
+from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINTR, EOPNOTSUPP, ESPIPE, errno
 
+# What a pipe that is ready takes without waiting: pipe(7), PIPE_BUF.
+cdef Py_ssize_t ROOM_BYTES = 4096
 CLOSED = "I/O operation on closed file."
+
+cdef Py_ssize_t TRANSFER_BYTES_MAX = FILE_BYTES_MAX
 
 cdef extern from "Python.h":
     ctypedef struct Py_buffer:
@@ -127,7 +131,10 @@ cdef class Descriptor:
         self.name = name
         self.nowait_read = True
         self.nowait_write = True
-        self.seekable = h.lseek64(fd, 0, os.SEEK_CUR) >= 0
+        # An eventfd's lseek(2) answers 0, and its pread(2) ESPIPE.
+        self.seekable = h.lseek64(fd, 0, os.SEEK_CUR) >= 0 and not (
+            h.pread64(fd, NULL, 0, 0) < 0 and errno == ESPIPE
+        )
         self.waits = not self.seekable
         self.fd = fd
 
@@ -265,12 +272,14 @@ cdef class Descriptor:
         cdef FileOperation operation
         cdef char *memory
         cdef Py_ssize_t left
+        cdef Py_ssize_t ready = TRANSFER_BYTES_MAX
         if self.waits:
             await self.wait_ready(writing)
             if self.nowait_write if writing else self.nowait_read:
                 return -EAGAIN
+            ready = ROOM_BYTES if writing else TRANSFER_BYTES_MAX
         memory = transfer.memory + transfer.done
-        left = transfer.length - transfer.done
+        left = min(transfer.length - transfer.done, ready)
         if offset >= 0:
             offset += transfer.done
         if writing:

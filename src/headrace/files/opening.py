@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from headrace.core.file_operation import file_open
 from headrace.files.binary import BUFFER_BYTES_DEFAULT, BinaryFile
@@ -22,7 +22,7 @@ Path = int | str | bytes | os.PathLike[str] | os.PathLike[bytes]
 File = TypeVar("File", bound="BinaryFile | TextFile")
 
 NEWLINES = (None, "", "\n", "\r", "\r\n")
-BinaryMode = Literal[
+BinaryMode: TypeAlias = Literal[
     "rb", "br", "wb", "bw", "ab", "ba", "xb", "bx",
     "rb+", "r+b", "+rb", "br+", "b+r", "+br", "wb+", "w+b", "+wb", "bw+", "b+w", "+bw",
     "ab+", "a+b", "+ab", "ba+", "b+a", "+ba", "xb+", "x+b", "+xb", "bx+", "b+x", "+bx",

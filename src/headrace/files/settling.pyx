@@ -133,14 +133,7 @@ async def settle_by_thread(loop, FileOperation operation):
 async def settle_cancelled(loop, FileOperation operation):
     """Wait for the thread that has begun it, if one has."""
     operation.waiter = loop.create_future()
-
-    def tell():
-        try:
-            loop.call_soon_threadsafe(operation.tell_end)
-        except RuntimeError:
-            pass  # the loop was closed meanwhile
-
-    if operation.revoke(tell) or operation.kind == KIND_FILE_OPEN:
+    if operation.revoke(loop) or operation.kind == KIND_FILE_OPEN:
         return
     while not operation.has_ended:
         try:

@@ -113,7 +113,7 @@ cdef extern from "<liburing.h>" nogil:
     int IORING_OP_CLOSE, IORING_OP_FSYNC, IORING_OP_LINKAT, IORING_OP_MKDIRAT, IORING_OP_OPENAT
     int IORING_OP_READ, IORING_OP_RENAMEAT, IORING_OP_SPLICE, IORING_OP_STATX
     int IORING_OP_SYMLINKAT, IORING_OP_UNLINKAT, IORING_OP_WRITE
-    unsigned int IORING_FSYNC_DATASYNC
+    unsigned int IORING_FSYNC_DATASYNC, IOSQE_ASYNC
 
     io_uring_probe *io_uring_get_probe_ring(io_uring *ring)
     void io_uring_free_probe(io_uring_probe *probe)

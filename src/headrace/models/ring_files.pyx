@@ -3,6 +3,10 @@
 The kernel tries a read without waiting; what would wait, and all that changes names, a thread of
 its own does (io-wq).  It cannot be called back once it has begun, unless it waits where a signal
 reaches it: the opening of a FIFO, a read of a terminal.
+
+A surprise: the attempt to open without waiting is an open(2) with O_NONBLOCK (Linux 6.18), which
+opens a FIFO that nobody writes to, and so a reader finds an end where open(2) waits for the writer.
+So files are opened by the kernel's thread from the first, which costs some ten microseconds.
 """
 
 from libc.stdint cimport uint64_t
@@ -114,6 +118,7 @@ cdef void fill_path(h.io_uring_sqe *sqe, FileOperation operation) noexcept:
     cdef const char *other = operation.other_chars
     if kind == KIND_FILE_OPEN:
         h.io_uring_prep_openat(sqe, AT_FDCWD, path, operation.call_flags, operation.mode)
+        sqe.flags |= h.IOSQE_ASYNC  # see above: a FIFO
     elif kind == KIND_FILE_STAT:
         h.io_uring_prep_statx(
             sqe, operation.other_fd, path, operation.call_flags, STATX_BASIC_STATS,
