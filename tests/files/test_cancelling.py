@@ -341,9 +341,24 @@ def test_loop_closed_with_operations_in_flight_keeps_their_memory(model, tmp_pat
     for task in tasks:
         task._log_destroy_pending = False
     loop.close()
-    del tasks, task
-    gc.collect()
     asyncio.run(file.close())
+    assert file.closed
+    del tasks, task, file
+    loop._default_executor = None
+    wait_until_closed(path)
+
+
+def wait_until_closed(path):
+    """Threads that had begun have ended."""
+    while any(target == str(path) for target in descriptors()):
+        gc.collect()
+        threading.Event().wait(0.001)
+
+
+def descriptors():
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/self/fd/{entry}")
 
 
 def test_uring_moves_to_another_thread_without_repeating(tmp_path):

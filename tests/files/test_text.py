@@ -20,6 +20,15 @@ def text_for(encoding):
     return TEXT if encoding != "latin-1" else TEXT.replace("水", "w").replace("𝄞", "m")
 
 
+@pytest.fixture(params=["asyncio", "uring"])
+def loop_name(request):
+    """Threads and the ring: of text no model knows more than of bytes, which all are tried with."""
+    available = {info.name for info in headrace.models() if info.available}
+    if request.param not in {"asyncio", *available}:
+        pytest.skip(f"no {request.param} here")
+    return request.param
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "text"

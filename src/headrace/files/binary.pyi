@@ -5,6 +5,7 @@ from typing import Any
 from headrace.files.descriptor import Descriptor, Transfer
 
 BUFFER_BYTES_DEFAULT: int
+CLOSED_MESSAGE: str
 
 class BinaryFile:
     """What open() makes in binary mode, and what a text file is made of."""

@@ -25,6 +25,7 @@ from libc.string cimport memchr
 
 from headrace.files.descriptor cimport (
     Descriptor, Transfer, Turns, transfer_from, transfer_into, transfer_to_bytes,
+    transfer_to_rest,
 )
 from headrace.core.file_operation import file_sync, file_truncate
 from headrace.files.descriptor import CLOSED as CLOSED_MESSAGE
@@ -148,18 +149,18 @@ cdef class BinaryFile:
 
         Unbuffered, or of a raw read: what one system call brings.
         """
-        cdef Transfer transfer
+        cdef bytes data
+        cdef Py_ssize_t done
         cdef Py_ssize_t wanted = -1 if size is None else size
         self.check_readable()
         if not self.turns.taken and 0 <= wanted <= self.ahead_count():
             return self.take_ahead(wanted)
         if self.can_read_at_once(wanted):
-            transfer = transfer_to_bytes(wanted)
-            if self.descriptor.read_at_once(transfer, self.position) or (
-                transfer.done and not self.buffer_size
-            ):
-                self.position += transfer.done
-                return transfer.data()
+            data = PyBytes_FromStringAndSize(NULL, wanted)
+            done = self.descriptor.read_at_once(data, self.position)
+            if done == wanted or (done and not self.buffer_size):
+                self.position += done
+                return data if done == wanted else data[:done]
         await self.turns.take()
         try:
             self.check_readable()
@@ -261,6 +262,8 @@ cdef class BinaryFile:
     async def pread(self, size, offset):
         """Read *size* bytes at *offset*, fewer at the end of the file only; the position stays."""
         cdef Transfer transfer
+        cdef bytes data
+        cdef Py_ssize_t done
         cdef Py_ssize_t wanted = size
         cdef long long start = offset
         self.check_readable()
@@ -268,9 +271,12 @@ cdef class BinaryFile:
             raise ValueError("size and offset must not be negative")
         if self.behind:
             await self.flush()
-        transfer = transfer_to_bytes(wanted)
-        if not self.descriptor.read_at_once(transfer, start):
-            await self.descriptor.read_into(transfer, start, True)
+        data = PyBytes_FromStringAndSize(NULL, wanted)
+        done = self.descriptor.read_at_once(data, start)
+        if done == wanted:
+            return data
+        transfer = transfer_to_rest(data, done)
+        await self.descriptor.read_into(transfer, start, True)
         return transfer.data()
 
     async def pwrite(self, data, offset):

@@ -8,6 +8,7 @@ cdef class Transfer:
 
 
 cdef Transfer transfer_to_bytes(Py_ssize_t size)
+cdef Transfer transfer_to_rest(bytes memory, Py_ssize_t done)
 cdef Transfer transfer_into(object target)
 cdef Transfer transfer_from(object source)
 
@@ -30,10 +31,11 @@ cdef class Descriptor:
     cdef public bint nowait_read  # the kernel tells whether a read would wait; False: not asked
     cdef public bint nowait_write
     cdef int users                # transfers that have not ended
+    cdef object loop              # in which they wait, until there are none
     cdef object idle              # a future: told when users is 0
     cdef set waiting              # futures of those who wait until it is ready
 
-    cdef bint read_at_once(self, Transfer transfer, long long offset) noexcept
+    cdef Py_ssize_t read_at_once(self, bytes memory, long long offset) noexcept
     cdef Py_ssize_t try_read(self, char *memory, size_t length, long long offset) noexcept
     cdef Py_ssize_t try_write(self, const char *memory, size_t length, long long offset) noexcept
     cdef int leave(self) except -1

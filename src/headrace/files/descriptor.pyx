@@ -18,7 +18,7 @@ import os
 from collections import deque
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from headrace.core.file_operation cimport FileOperation, file_read, file_write
 from headrace.core.file_operation import TRANSFER_BYTES_MAX as FILE_BYTES_MAX, file_close
@@ -67,11 +67,16 @@ cdef class Transfer:
 
 cdef Transfer transfer_to_bytes(Py_ssize_t size):
     """To be read into a bytes object of its own."""
+    return transfer_to_rest(PyBytes_FromStringAndSize(NULL, size), 0)
+
+
+cdef Transfer transfer_to_rest(bytes memory, Py_ssize_t done):
+    """To be read into a bytes object, not seen by anybody else, of which *done* are read."""
     cdef Transfer transfer = Transfer.__new__(Transfer)
-    cdef bytes memory = PyBytes_FromStringAndSize(NULL, size)
     transfer.holder = memory
     transfer.memory = PyBytes_AS_STRING(memory)
-    transfer.length = size
+    transfer.length = PyBytes_GET_SIZE(memory)
+    transfer.done = done
     return transfer
 
 
@@ -147,15 +152,12 @@ cdef class Descriptor:
 
     # Attempts.
 
-    cdef bint read_at_once(self, Transfer transfer, long long offset) noexcept:
-        """Read what is there, if the budget allows: was it all?  Costs no coroutine."""
-        cdef Py_ssize_t size
-        if is_budget_spent(transfer.length):
-            return False
-        size = self.try_read(transfer.memory, transfer.length, offset)
-        if size > 0:
-            transfer.done = size
-        return size == transfer.length
+    cdef Py_ssize_t read_at_once(self, bytes memory, long long offset) noexcept:
+        """Read what is there, if the budget allows: how much.  Costs no coroutine."""
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(memory)
+        if is_budget_spent(length):
+            return 0
+        return max(self.try_read(PyBytes_AS_STRING(memory), length, offset), 0)
 
     cdef Py_ssize_t try_read(self, char *memory, size_t length, long long offset) noexcept:
         """Read what is there: a count, or a negative errno; -EAGAIN: it has to be waited for."""
@@ -273,6 +275,7 @@ cdef class Descriptor:
         cdef char *memory
         cdef Py_ssize_t left
         cdef Py_ssize_t ready = TRANSFER_BYTES_MAX
+        self.loop = asyncio.get_running_loop()
         if self.waits:
             await self.wait_ready(writing)
             if self.nowait_write if writing else self.nowait_read:
@@ -320,6 +323,8 @@ cdef class Descriptor:
 
     cdef int leave(self) except -1:
         self.users -= 1
+        if self.users == 0:
+            self.loop = None
         if self.users == 0 and self.idle is not None and not self.idle.done():
             self.idle.set_result(None)
         return 0
@@ -332,6 +337,9 @@ cdef class Descriptor:
         for waiter in self.waiting:
             tell(waiter)
         while self.users:
+            if self.loop is not None and self.loop.is_closed():
+                # Nobody will tell their end: whoever still has the descriptor in use closes it.
+                return
             self.idle = loop.create_future()
             try:
                 await self.idle
