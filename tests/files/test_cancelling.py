@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import random
@@ -359,6 +360,84 @@ def descriptors():
     for entry in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             yield os.readlink(f"/proc/self/fd/{entry}")
+
+
+@pytest.fixture
+def ring_loop():
+    if not any(info.name == "uring" and info.available for info in headrace.models()):
+        pytest.skip("there is no ring here")
+    loop = headrace.new_event_loop("uring")
+    yield loop
+    assert not loop._operations_in_flight()
+    loop.close()
+
+
+def test_ring_takes_back_a_read_that_waits(ring_loop):
+    """IORING_OP_READ of an empty pipe, cancelled: nothing was taken, then or later."""
+    ours, theirs = os.pipe()
+
+    async def main():
+        for number in range(200):
+            operation = file_read_into(ours, bytearray(4))
+            reading = asyncio.ensure_future(settle(operation))
+            for _ in range(number % 4):
+                await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert operation.result == (-errno.ECANCELED if number % 4 else 0)
+            os.write(theirs, b"kept")
+            assert os.read(ours, 10) == b"kept"
+
+    ring_loop.run_until_complete(main())
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_ring_cancels_too_late_and_says_what_was_read(ring_loop):
+    """Cancelled in the same turn as its bytes come: the result tells, whichever was first."""
+    ours, theirs = os.pipe()
+
+    async def main():
+        found = set()
+        for number in range(200):
+            operation = file_read_into(ours, bytearray(4))
+            reading = asyncio.ensure_future(settle(operation))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            os.write(theirs, b"late")
+            if number % 2:
+                await asyncio.sleep(0)
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+            assert operation.has_ended
+            found.add(operation.result)
+            if operation.result < 0:
+                assert os.read(ours, 10) == b"late"
+        assert found <= {4, -errno.ECANCELED}
+
+    ring_loop.run_until_complete(main())
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_ring_does_operations_on_files_itself(ring_loop, tmp_path):
+    async def main():
+        async with headrace.open(tmp_path / "file", "w+b") as file:
+            file.descriptor.nowait_read = file.descriptor.nowait_write = False
+            await file.write(b"bytes")
+            await file.fsync()
+            assert await file.pread(5, 0) == b"bytes"
+        await headrace.os.rename(tmp_path / "file", tmp_path / "other")
+        await headrace.os.stat(tmp_path / "other")
+        await headrace.os.unlink(tmp_path / "other")
+
+    ring_loop.run_until_complete(main())
+    done = ring_loop.statistics()["operations"]
+    for kind in ("open", "write", "sync", "read", "close", "rename", "stat", "remove"):
+        assert done[f"file_{kind}"] == 1, kind
+    assert ring_loop._default_executor is None
 
 
 def test_uring_moves_to_another_thread_without_repeating(tmp_path):
