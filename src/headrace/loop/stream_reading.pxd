@@ -1,4 +1,5 @@
 from headrace.core.operation cimport ReceiveOperation
+from headrace.loop.byte_sink cimport ByteSink
 from headrace.loop.flow_control cimport FlowControl
 
 
@@ -8,10 +9,13 @@ cdef class StreamReceive(ReceiveOperation):
 
 cdef class ReadingSide(FlowControl):
     cdef StreamReceive receive
+    cdef ByteSink sink        # the protocol, if it takes bytes without an object
+    cdef object reader        # of a protocol that is asyncio's own for streams: a weak reference
     cdef list held            # received while paused
     cdef Py_ssize_t taken     # of the piece that is being delivered, by the protocol's buffer
     cdef int end_result       # how the stream ended: 0 in order, or a negative errno ...
     cdef bint end_held        # ... while we were paused
+    cdef bint feeds_asyncio   # see there; until data come, only perhaps
     cdef bint paused
     cdef bint at_eof          # the peer has ended its side, and the protocol knows
     cdef bint deliver_queued
@@ -22,6 +26,7 @@ cdef class ReadingSide(FlowControl):
     cdef int ended(self, int result) except -1
     cdef int hold(self, bytes data) except -1
     cdef int deliver(self, const char *data, Py_ssize_t size) except -1
+    cdef bint deliver_to_stream(self, const char *data, Py_ssize_t size) except -1
     cdef int keep_rest(self, const char *data, Py_ssize_t size) except -1
     cdef int deliver_bytes(self, object data) except -1
     cdef Py_ssize_t deliver_buffered(self, const char *data, Py_ssize_t size) except -1

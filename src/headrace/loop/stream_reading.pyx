@@ -14,6 +14,10 @@ from headrace.core.operation cimport STATE_IDLE, ReceiveOperation
 from headrace.core.ready_queue cimport ready_push
 from headrace.kernel.errno cimport ECANCELED
 from headrace.kernel.errors cimport os_error
+from headrace.loop.asyncio_streams cimport (
+    asyncio_reader, feed_asyncio_reader, is_asyncio_stream,
+)
+from headrace.loop.byte_sink cimport ByteSink
 from headrace.loop.connection cimport STEP_DELIVER
 from headrace.loop.flow_control cimport FlowControl
 
@@ -44,6 +48,14 @@ cdef class StreamReceive(ReceiveOperation):
 cdef class ReadingSide(FlowControl):
     def is_reading(self):
         return not self.closing and not self.paused
+
+    def set_protocol(self, protocol):
+        FlowControl.set_protocol(self, protocol)
+        self.sink = None
+        self.reader = None
+        if isinstance(protocol, ByteSink) and (<ByteSink>protocol).takes_bytes():
+            self.sink = protocol
+        self.feeds_asyncio = is_asyncio_stream(protocol)
 
     cdef int run(self, int step, unsigned int flags) except -1:
         if step == STEP_DELIVER:
@@ -107,6 +119,9 @@ cdef class ReadingSide(FlowControl):
 
     cdef int deliver(self, const char *data, Py_ssize_t size) except -1:
         cdef Py_ssize_t taken
+        if self.sink is not None or self.feeds_asyncio:
+            if self.deliver_to_stream(data, size):
+                return 0
         if not self.is_buffered:
             return self.deliver_bytes(PyBytes_FromStringAndSize(data, size))
         while size > 0 and not self.closing:
@@ -124,6 +139,22 @@ cdef class ReadingSide(FlowControl):
             data += taken
             size -= taken
         return 0
+
+    cdef bint deliver_to_stream(self, const char *data, Py_ssize_t size) except -1:
+        """To a reader, natively; False if its protocol wants to be told as any other."""
+        try:
+            if self.sink is not None:
+                self.sink.take(data, size)
+                return True
+            if self.reader is None:
+                self.reader = asyncio_reader(self.protocol)
+                self.feeds_asyncio = self.reader is not None
+            return self.feeds_asyncio and feed_asyncio_reader(self.reader, data, size)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.protocol_failed(error, "Fatal error: protocol.data_received() call failed.")
+        return True
 
     cdef int keep_rest(self, const char *data, Py_ssize_t size) except -1:
         """Hold what was not delivered: before all that is held already, which came later."""
@@ -254,6 +285,9 @@ cdef class ReadingSide(FlowControl):
 
     cdef int let_go(self) except -1:
         self.held = None
+        self.sink = None
+        self.reader = None
+        self.feeds_asyncio = False
         if self.receive is not None:
             self.receive.side = None
             self.receive = None

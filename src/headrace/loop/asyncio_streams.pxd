@@ -1,0 +1,3 @@
+cdef bint is_asyncio_stream(object protocol) except -1
+cdef object asyncio_reader(object protocol)
+cdef bint feed_asyncio_reader(object reference, const char *data, Py_ssize_t size) except -1

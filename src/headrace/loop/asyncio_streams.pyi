@@ -1,0 +1,1 @@
+# What it has is native: stream_reading alone calls it.

@@ -1,0 +1,2 @@
+class ByteSink:
+    """A native protocol that takes bytes where they were received."""
