@@ -20,18 +20,32 @@ from headrace.models.registry import (
     UnknownModelError,
     models,
 )
+from headrace.streams.connecting import (
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
+from headrace.streams.stream import StreamReader, StreamReaderProtocol, StreamWriter
 
 __version__ = "0.1.0"
 __all__ = [
     "EventLoop",
     "ModelInfo",
     "ModelUnavailableError",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "UnknownModelError",
     "models",
     "new_event_loop",
     "open",
     "os",
+    "open_connection",
+    "open_unix_connection",
     "run",
+    "start_server",
+    "start_unix_server",
 ]
 
 _T = TypeVar("_T")

@@ -1,0 +1,1 @@
+"""Streams: asyncio's readers and writers, native where bytes pass."""

@@ -1,0 +1,194 @@
+"""What the streams' methods return: awaited like a coroutine, and done at once where it can be.
+
+A coroutine needs a frame, and each one that it awaits another.  Here the common case, the data are
+there, is one call from the interpreter's SEND instruction to attempt() and back.  Otherwise
+attempt() leaves in `waiting` the iterator of a real asyncio.Future, which the task sees as ever.
+
+It begins when it is awaited and not before, can be awaited once, and has send(), throw() and
+close(): so it is a collections.abc.Coroutine, which create_task(), wait_for() and gather() take.
+Who drops it without awaiting it is warned, as of a coroutine.
+
+SEND calls the slot am_send in Python 3.11 and tp_iternext from 3.12 on; tasks call am_send in all.
+Cython has no special method for the former, and writes a traceback entry for each StopIteration
+in the latter, so both slots are filled here by hand.
+"""
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+cdef extern from "Python.h":
+    ctypedef int (*sendfunc)(PyObject *self, PyObject *value, PyObject **result) except -1
+    ctypedef PyObject *(*iternextfunc)(PyObject *self) except? NULL
+    ctypedef struct PyAsyncMethods:
+        sendfunc am_send
+    ctypedef struct PyTypeObject:
+        PyAsyncMethods *tp_as_async
+        iternextfunc tp_iternext
+    enum:
+        PYGEN_ERROR
+        PYGEN_NEXT
+        PYGEN_RETURN
+    # Undeclared as exceptions: what they raise is passed on as it is.
+    int PyIter_Send(object target, object value, PyObject **result) noexcept
+    void PyErr_SetObject(object kind, object value) noexcept
+    int PyErr_WarnEx(object category, const char *message, Py_ssize_t stack_level) except -1
+
+cdef class Awaitable:
+    def __await__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def __repr__(self):
+        state = "ended" if self.ended else "waiting" if self.waiting is not None else (
+            "begun" if self.begun else "not begun"
+        )
+        return f"<{self.what()} {state}>"
+
+    @property
+    def __name__(self):
+        return self.what().rpartition(".")[2]
+
+    @property
+    def __qualname__(self):
+        return self.what()
+
+    def __dealloc__(self):
+        if not self.begun and not self.ended:
+            message = f"coroutine '{self.what()}' was never awaited".encode()
+            PyErr_WarnEx(RuntimeWarning, message, 1)
+
+    cdef str what(self):
+        """The method that has returned this."""
+        return type(self).__name__
+
+    cdef object attempt(self):
+        """The result; or anything, with `waiting` set to what has to be waited for first."""
+        raise NotImplementedError(f"{type(self).__name__}.attempt")
+
+    cdef int wait_is_over(self) except -1:
+        """What was waited for has come, or failed, or nobody waits for it any more."""
+        return 0
+
+    cdef int step(self, object value, PyObject **result) except -2:
+        """PYGEN_NEXT with what the task has to wait for, PYGEN_RETURN with the result, or -1.
+
+        -1 and not an exception of Cython's, which would add an entry to the traceback.
+        """
+        cdef int outcome
+        cdef object answer
+        result[0] = NULL  # a task takes what is there for a result, also beside an error
+        if self.ended:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        while True:
+            if self.waiting is not None:
+                outcome = PyIter_Send(self.waiting, value, result)
+                if outcome == PYGEN_NEXT:
+                    return PYGEN_NEXT
+                self.waiting = None
+                self.wait_is_over()
+                if outcome == PYGEN_ERROR:
+                    self.ended = True
+                    return PYGEN_ERROR
+                Py_DECREF(<object>result[0])
+                result[0] = NULL
+            elif not self.begun and value is not None:
+                raise TypeError("can't send non-None value to a just-started coroutine")
+            try:
+                answer = self.attempt()
+            except BaseException:
+                self.begun = self.ended = True
+                raise
+            self.begun = True
+            value = None
+            if self.waiting is None:
+                self.ended = True
+                Py_INCREF(answer)
+                result[0] = <PyObject *>answer
+                return PYGEN_RETURN
+
+    def send(self, value):
+        cdef PyObject *result = NULL
+        cdef object answer
+        cdef int outcome = self.step(value, &result)
+        if outcome == PYGEN_ERROR:
+            reraise()
+        answer = <object>result
+        Py_DECREF(answer)
+        if outcome == PYGEN_NEXT:
+            return answer
+        raise StopIteration(answer)
+
+    def throw(self, *arguments):
+        """As a coroutine's: the error comes up where it waits."""
+        if self.ended:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        if self.waiting is None:
+            self.begun = self.ended = True
+            raise given(*arguments)
+        try:
+            return self.waiting.throw(*arguments)
+        except StopIteration:
+            pass
+        except BaseException:
+            self.waiting = None
+            self.ended = True
+            self.wait_is_over()
+            raise
+        self.waiting = None
+        self.wait_is_over()
+        return self.send(None)
+
+    def close(self):
+        self.begun = self.ended = True
+        waiting = self.waiting
+        if waiting is not None:
+            self.waiting = None
+            self.wait_is_over()
+            waiting.close()
+
+
+cdef int reraise() except -1:
+    """Let the error that is set come up."""
+    return -1
+
+
+def given(kind, value=None, traceback=None):
+    """What a coroutine's throw() makes of its arguments."""
+    error = kind
+    if isinstance(kind, type):
+        error = value if isinstance(value, kind) else kind() if value is None else kind(value)
+    return error if traceback is None else error.with_traceback(traceback)
+
+
+cdef int send_slot(PyObject *target, PyObject *value, PyObject **result) except -1:
+    cdef int outcome = (<Awaitable>target).step(<object>value, result)
+    return outcome
+
+
+cdef PyObject *next_slot(PyObject *target) except? NULL:
+    cdef PyObject *result = NULL
+    cdef object answer
+    cdef int outcome = (<Awaitable>target).step(None, &result)
+    if outcome != PYGEN_RETURN:
+        return result if outcome == PYGEN_NEXT else NULL
+    answer = <object>result
+    Py_DECREF(answer)
+    # NULL without an exception is the end, with None.
+    if isinstance(answer, (tuple, BaseException)):
+        answer = StopIteration(answer)
+    if answer is not None:
+        PyErr_SetObject(StopIteration, answer)
+    return NULL
+
+
+cdef int fill_slots(type kind) except -1:
+    cdef PyTypeObject *slots = <PyTypeObject *>kind
+    slots.tp_as_async.am_send = send_slot
+    slots.tp_iternext = next_slot
+    return 0
+
+
+# Subclasses inherit both: they are made after this.
+fill_slots(Awaitable)
