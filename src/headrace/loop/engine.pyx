@@ -105,7 +105,8 @@ cdef class LoopCore(Scheduling):
         self.counts.counters.loop_iterations += 1
         if self.flushes.count:
             self.flush_transports()
-        if not self.ready.count and not self._stopping:
+        # To flush may make a protocol go on writing, to this connection or another.
+        if not (self.ready.count or self.flushes.count or self._stopping):
             self.wait_for_completions()
         elif self.is_poll_due():
             self.poll()

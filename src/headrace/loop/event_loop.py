@@ -13,11 +13,12 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import stat
 import sys
 import threading
 import warnings
-from asyncio import base_events, coroutines, sslproto
+from asyncio import base_events, coroutines
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ from headrace.loop.listener import Listener
 from headrace.loop.pipe_transport import read_pipe_transport, write_pipe_transport
 from headrace.loop.processes import ProcessMethods
 from headrace.loop.stream_transport import stream_transport
+from headrace.loop.tls import tls_protocol
 from headrace.models import registry
 from headrace.models.contract import Model
 
@@ -245,7 +247,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Any:
-        tls = sslproto.SSLProtocol(
+        tls = tls_protocol(
             self,
             protocol,
             sslcontext,
@@ -256,6 +258,50 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
+        return tls._app_transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """As asyncio's, with the TLS that connections have."""
+        if not isinstance(sslcontext, ssl.SSLContext):
+            raise TypeError(
+                f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}"
+            )
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        waiter = self.create_future()
+        tls = tls_protocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            call_connection_made=False,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        # Nothing that has come for TLS may reach the protocol that is there now.
+        transport.pause_reading()
+        transport.set_protocol(tls)
+        begin = self.call_soon(tls.connection_made, transport)
+        read_on = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            begin.cancel()
+            read_on.cancel()
+            raise
         return tls._app_transport
 
     async def _sendfile_native(
@@ -470,10 +516,10 @@ class _ServerTls:
         self.handshake_timeout = handshake_timeout
         self.shutdown_timeout = shutdown_timeout
 
-    def __call__(self, protocol: asyncio.BaseProtocol) -> sslproto.SSLProtocol:
+    def __call__(self, protocol: asyncio.BaseProtocol) -> Any:
         waiter = self.loop.create_future()
         waiter.add_done_callback(self._handshake_done)
-        return sslproto.SSLProtocol(
+        return tls_protocol(
             self.loop,
             protocol,
             self.context,

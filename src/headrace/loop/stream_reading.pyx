@@ -141,9 +141,11 @@ cdef class ReadingSide(FlowControl):
         return 0
 
     cdef bint deliver_to_stream(self, const char *data, Py_ssize_t size) except -1:
-        """To a reader, natively; False if its protocol wants to be told as any other."""
+        """To a native protocol or asyncio's reader; False if it wants to be told as any other."""
+        cdef bint entered = False
         try:
             if self.sink is not None:
+                entered = self.sink.calls_users() and self.enter_context()
                 self.sink.take(data, size)
                 return True
             if self.reader is None:
@@ -154,6 +156,8 @@ cdef class ReadingSide(FlowControl):
             raise
         except BaseException as error:
             self.protocol_failed(error, "Fatal error: protocol.data_received() call failed.")
+        finally:
+            self.leave_context(entered)
         return True
 
     cdef int keep_rest(self, const char *data, Py_ssize_t size) except -1:

@@ -17,6 +17,7 @@ cdef class WritingSide(ReadingSide):
     cdef bint may_write(self) except -1
     cdef int note_lost_write(self, str message) except -1
     cdef int append(self, bytes data) except -1
+    cdef int send_now(self, bytes data) except -1
     cdef int make_dirty(self) except -1
     cdef int load(self) except -1
     cdef StreamSend new_send(self)

@@ -93,6 +93,16 @@ cdef class WritingSide(ReadingSide):
             return self.maybe_pause_protocol()
         return self.make_dirty()
 
+    cdef int send_now(self, bytes data) except -1:
+        """For who has gathered already: what was written before goes out with it."""
+        if self.chunks is None:
+            self.chunks = []
+        self.chunks.append(data)
+        self.buffered += PyBytes_GET_SIZE(data)
+        if self.send is None or self.send.state == STATE_IDLE:
+            self.pump()
+        return self.maybe_pause_protocol()
+
     cdef int make_dirty(self) except -1:
         if self.dirty:
             return 0
