@@ -101,6 +101,9 @@ cdef class LoopCore(Scheduling):
             self.flush_transports()
             self._model.flush()
 
+    cdef unsigned long turn_number(self) noexcept:
+        return <unsigned long>self.counts.counters.loop_iterations
+
     cdef int turn(self) except -1:
         self.counts.counters.loop_iterations += 1
         if self.flushes.count:

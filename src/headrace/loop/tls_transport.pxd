@@ -9,6 +9,7 @@ cdef class TlsTransport(TlsProtocol):
     cdef Py_ssize_t low_water
     cdef Py_ssize_t read_high_water
     cdef Py_ssize_t read_low_water
+    cdef unsigned long pumped_turn  # when it was encrypted and sent last
     cdef bint writing_paused       # the protocol was told to pause
     cdef bint wire_reading_paused
     cdef bint is_buffered          # the protocol is a BufferedProtocol
