@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from echoing import serving
 
 import headrace
+from headrace.loop.openssl import unavailable_reason
 
 T = TypeVar("T")
 Complaints = list[dict[str, Any]]
@@ -168,6 +169,19 @@ def client_tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certificate)
     return context
+
+
+@pytest.fixture(params=["openssl", "ssl"])
+def tls_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the loop's TLS works: by calls of OpenSSL, or by those of Python's ssl alone."""
+    engine: str = request.param
+    if engine == "ssl":
+        if request.node.callspec.params.get("loop_name") == "asyncio":
+            pytest.skip("stock asyncio has one way")
+        monkeypatch.setenv("HEADRACE_TLS", "ssl")
+    elif unavailable_reason():
+        pytest.skip(unavailable_reason())
+    return engine
 
 
 @contextlib.asynccontextmanager
