@@ -49,4 +49,4 @@ cdef struct OpenSSL:
 
 cdef OpenSSL openssl
 
-cdef SSL *connection_of(object tls) noexcept
+cdef SSL *connection_of(object tls) except? NULL

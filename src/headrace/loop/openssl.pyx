@@ -1,9 +1,10 @@
 """OpenSSL, called directly: the very library that Python's `ssl` module has loaded.
 
 Facts.  An `ssl.SSLObject` is a Python shell around `_ssl._SSLSocket`, a C object that holds an
-`SSL *`.  A read or a write through it costs an argument tuple, a bytes object, the GIL released
-and taken again and, each time there is nothing more to read, an exception of five microseconds.
-The cryptography of a small record costs less than one microsecond.
+`SSL *`.  A write of 256 bytes through it and the read of them take four microseconds here.  Asking
+for 256 KiB, as asyncio.sslproto does since it cannot know how much there is, adds an allocation of
+that size, which malloc(3) maps and unmaps; and "nothing more to read" is an exception, five
+microseconds each time.
 
 Decision.  Everything that decides about trust or happens once a connection stays with `ssl`:
 contexts, certificates, host names, handshake, shutdown.  The data path calls SSL_read_ex() and
@@ -24,10 +25,11 @@ Where this cannot be (a statically linked Python that hides the symbols, LibreSS
 build, another version), unavailable_reason() says why, and `tls_engine` works through
 `ssl.MemoryBIO` instead.
 
-Kernel TLS is not used.  It needs a BIO on the socket (SSL_OP_ENABLE_KTLS has no effect on others),
-that is, OpenSSL calling send and recv by itself: no ring, no gathering, no thread that blocks.  It
-would save the copies of large messages, and its cipher runs on the same core.  `kernel_tls.py`
-says whether the kernel has it.
+Kernel TLS is not used.  SSL_OP_ENABLE_KTLS acts on a BIO over the socket alone, that is, on an
+OpenSSL that calls send and recv by itself: no ring, no gathering, no thread that blocks.  What it
+saves is a copy, on the core that encrypts all the same; what it would give us is sendfile(2) over
+TLS.  The kernels we have measured on do not offer it (`kernel_tls.py` asks), and no code is kept
+that nobody can run.
 """
 
 import os
@@ -51,16 +53,20 @@ cdef size_t SSL_BYTES_LOOKED_AT = 128
 cdef tuple PYTHONS_KNOWN = ((3, 11), (3, 12), (3, 13))
 
 cdef object socket_type = None
-cdef str reason = "not looked for"
+cdef str reason = None
 
 
 def unavailable_reason():
+    """Looked for when it is first asked: a program without TLS makes no context."""
+    global reason
+    if reason is None:
+        reason = find()
     return reason
 
 
-cdef SSL *connection_of(object tls) noexcept:
+cdef SSL *connection_of(object tls) except? NULL:
     """The SSL of an ssl.SSLObject; BORROWS: it is freed with the object.  NULL if not known."""
-    if reason or type(tls) is not ssl.SSLObject:
+    if unavailable_reason() or type(tls) is not ssl.SSLObject:
         return NULL
     inner = tls._sslobj
     if type(inner) is not socket_type:
@@ -174,6 +180,3 @@ cdef bint knows(SSL *tls, object context, object incoming, object outgoing) noex
         and openssl.get_rbio(tls) == word_of(incoming, MEMORY_BIO_WORD_BIO)
         and openssl.get_wbio(tls) == word_of(outgoing, MEMORY_BIO_WORD_BIO)
     )
-
-
-reason = find()

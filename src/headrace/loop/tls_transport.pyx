@@ -30,6 +30,7 @@ from headrace.loop.tls_engine cimport (
 from headrace.loop.tls_protocol cimport (
     TLS_FLUSHING,
     TLS_HANDSHAKE,
+    TLS_UNWRAPPED,
     TLS_WRAPPED,
     TOLD_MADE,
     TOLD_NOTHING,
@@ -192,6 +193,8 @@ cdef class TlsTransport(TlsProtocol):
     def _read_on(self):
         if not self.reading_paused and self.state != TLS_HANDSHAKE:
             self.advance()
+            # What was kept has been read: its memory goes.
+            self.engine.keep()
 
     cdef bint may_read(self) noexcept:
         return not self.reading_paused and (
@@ -226,7 +229,7 @@ cdef class TlsTransport(TlsProtocol):
             progress = self.engine.progress
             if data is not None:
                 PyObject_CallMethodOneArg(self.protocol, DATA_RECEIVED, data)
-        if progress == PROGRESS_CLOSED:
+        if progress == PROGRESS_CLOSED and self.state != TLS_UNWRAPPED:
             self.tell_eof()
             self.start_shutdown()
         elif self.is_buffered and self.may_read():
@@ -267,7 +270,7 @@ cdef class TlsTransport(TlsProtocol):
             progress = self.engine.progress
             if count:
                 self.protocol.buffer_updated(count)
-        if progress == PROGRESS_CLOSED:
+        if progress == PROGRESS_CLOSED and self.state != TLS_UNWRAPPED:
             self.tell_eof()
             self.start_shutdown()
         elif not self.is_buffered and self.may_read():
