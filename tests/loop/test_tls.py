@@ -20,6 +20,7 @@ def test_transport_knows_its_connection(run, server_tls, client_tls):
         async with accepted(server_tls, client_tls) as (protocol, peer):
             transport = protocol.transport
             assert isinstance(transport, asyncio.Transport)
+            assert "SSL" in transport.__class__.__name__
             assert transport.get_protocol() is protocol
             assert transport.get_extra_info("sslcontext") is server_tls
             assert transport.get_extra_info("ssl_object").version() == peer.tls.version()

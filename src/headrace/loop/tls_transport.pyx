@@ -62,7 +62,8 @@ class Face(transports._FlowControlMixin):
     __slots__ = ()
 
 
-Face.__name__ = Face.__qualname__ = "TlsTransport"
+# CPython's own tests look for "ssl" in the name, and so may programs.
+Face.__name__ = Face.__qualname__ = "SSLTransport"
 
 
 def tls_transport(
