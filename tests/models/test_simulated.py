@@ -43,7 +43,7 @@ def test_clock_jumps_to_the_next_deadline(make_loop):
 
 def test_deadlock_names_the_operations_in_flight_and_the_seed(make_loop, pair):
     loop = make_loop(Faults(seed=17))
-    with pytest.raises(DeadlockError, match=r"seed 17.*Operation fd=") as raised:
+    with pytest.raises(DeadlockError, match=r"seed 17.*<SocketPoll fd=") as raised:
         loop.run_until_complete(loop.sock_recv(pair[0], 1))
     assert f"fd={pair[0].fileno()}" in str(raised.value)
     for task in asyncio.all_tasks(loop):

@@ -28,9 +28,7 @@ cdef class LoopCore(Scheduling):
     cdef double resolution_s
 
     cdef int set_up(self, Model model) except -1
-    cdef double now(self) except? -1
     cdef unsigned long turn_number(self) noexcept
-    cdef int wake(self) noexcept
     cdef int turn(self) except -1
     cdef int poll(self) except -1
     cdef bint is_poll_due(self) except -1

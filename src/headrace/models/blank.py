@@ -21,6 +21,7 @@ class BlankModel(Model):
     system_calls = ("the", "ones", "you", "make")  # in steady state: opening is not among them
     signals_needed = ()  # such as SIGIO: add_signal_handler() refuses them, a handler would not run
     has_own_clock = False
+    looks_for_free = False  # does wait(0) cost no system call where nothing has happened?
     capabilities = {  # noqa: RUF012
         "edge_triggered": False,  # speaks on the change, not on the state
         "cancels_at_once": False,  # cancel() always answers CANCEL_CANCELLED
