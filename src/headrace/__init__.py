@@ -51,17 +51,19 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-def new_event_loop(model: str | None = None) -> EventLoop:
+def new_event_loop(model: str | None = None, *, spin_us: float = 0) -> EventLoop:
     """A new event loop on *model*; for asyncio.Runner(loop_factory=...) and uvicorn --loop.
 
     Without *model*: $HEADRACE_MODEL, else ``uring`` where the kernel grants one more ring, else
-    ``epoll``; ``loop.model`` says which.
+    ``epoll``; ``loop.model`` says which.  With *spin_us* a wait asks for so many microseconds
+    without sleeping, before it sleeps: latency for a core.
 
     Raises:
+        ValueError: *spin_us* is negative, or more than a second.
         UnknownModelError: no model has that name.
         ModelUnavailableError: it cannot be had here, or not now; the message says why.
     """
-    return EventLoop(model)
+    return EventLoop(model, spin_us=spin_us)
 
 
 def run(

@@ -67,6 +67,8 @@ cdef class AcceptOperation(Operation):
 
 cdef class ReceiveOperation(Operation):
     cdef BufferPool pool
+    cdef BufferPool direct          # where its model lets the loop's thread receive, else None
+    cdef int small_pieces           # there, in a row
 
     cdef int received(self, const char *data, int result) except -1
 

@@ -16,7 +16,7 @@ from headrace.kernel.errno cimport (
 )
 
 from headrace.core.collector cimport traverse_also, traverseproc, visitproc
-from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE
+from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, DIRECT, MORE
 from headrace.core.statistics cimport (
     CALL_ACCEPT4, CALL_CONNECT, CALL_GETSOCKOPT, CALL_POLL, CALL_READ, CALL_RECV, CALL_SEND,
     CALL_SENDFILE, CALL_WRITE, KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_READ, KIND_RECEIVE,
@@ -254,26 +254,29 @@ cdef class ReceiveOperation(Operation):
 
     cdef Outcome perform(self, Counters *counters) noexcept:
         cdef ssize_t size
-        cdef int number = self.pool.acquire()
+        cdef BufferPool pool = self.pool if self.direct is None else self.direct
+        cdef int number = pool.acquire()
         if number < 0:
             counters.buffer_starvation += 1
             return OUTCOME_NOT_DONE
         if self.kind == KIND_READ:
             counters.system_calls[CALL_READ] += 1
-            size = read(self.fd, self.pool.address(number), self.pool.size)
+            size = read(self.fd, pool.address(number), pool.size)
         else:
             counters.system_calls[CALL_RECV] += 1
             size = socket_h.recv(
-                self.fd, self.pool.address(number), self.pool.size, socket_h.MSG_DONTWAIT
+                self.fd, pool.address(number), pool.size, socket_h.MSG_DONTWAIT
             )
         if size > 0:
             self.result = <int>size
             self.flags = BUFFER | (<unsigned int>number << BUFFER_SHIFT)
+            if self.direct is not None:
+                self.flags |= DIRECT
             # A terminal gives one line at a time, a pipe in packet mode one packet.
-            if <size_t>size < self.pool.size and self.kind != KIND_READ:
+            if <size_t>size < pool.size and self.kind != KIND_READ:
                 return OUTCOME_DONE_AND_EXHAUSTED
             return OUTCOME_DONE
-        self.pool.release(number)
+        pool.release(number)
         self.flags = 0
         if size < 0 and is_temporary(errno):
             return OUTCOME_NOT_DONE
@@ -282,7 +285,8 @@ cdef class ReceiveOperation(Operation):
 
     cdef int run(self, int result, unsigned int flags) except -1:
         cdef int number
-        cdef BufferPool pool = self.pool
+        # One of before may come up after the model has changed its way.
+        cdef BufferPool pool = self.direct if flags & DIRECT else self.pool
         if not flags & BUFFER:
             if not flags & MORE:
                 self.retire()
@@ -296,8 +300,9 @@ cdef class ReceiveOperation(Operation):
             pool.release(number)
 
     cdef void dropped(self, int result, unsigned int flags) noexcept:
-        if flags & BUFFER and self.pool is not None:  # else the garbage collector has been here
-            self.pool.release(flags >> BUFFER_SHIFT)
+        cdef BufferPool pool = self.direct if flags & DIRECT else self.pool
+        if flags & BUFFER and pool is not None:  # else the garbage collector has been here
+            pool.release(flags >> BUFFER_SHIFT)
         Operation.dropped(self, result, flags)
 
     cdef int received(self, const char *data, int result) except -1:

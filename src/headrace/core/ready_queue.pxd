@@ -6,6 +6,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 cdef enum:
     MORE = 1
     BUFFER = 2
+    DIRECT = 4        # the buffer is one of ReceiveOperation.direct
     BUFFER_SHIFT = 16
 
 

@@ -26,6 +26,7 @@ cdef class LoopCore(Scheduling):
     cdef int quiet_polls         # how many brought nothing, one after the other
     cdef double polled_s         # when the last of them was
     cdef double resolution_s
+    cdef double spin_s           # how long to ask without sleeping before a wait sleeps
 
     cdef int set_up(self, Model model) except -1
     cdef unsigned long turn_number(self) noexcept
@@ -33,6 +34,8 @@ cdef class LoopCore(Scheduling):
     cdef int poll(self) except -1
     cdef bint is_poll_due(self) except -1
     cdef int wait_for_completions(self) except -1
+    cdef double time_left(self) except? -2
+    cdef bint spin(self, double timeout_s) except -1
     cdef int take_due_timers(self) except -1
     cdef int run_ready(self) except -1
     cdef int run_ready_timed(self, size_t count) except -1

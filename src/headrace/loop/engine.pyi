@@ -15,6 +15,7 @@ class LoopCore(Scheduling):
 
     @property
     def _model(self) -> Model: ...
+    _spin_s: float
     @property
     def _wake_writer(self) -> socket.socket: ...
     @property

@@ -55,10 +55,16 @@ def somaxconn() -> int:
         return socket.SOMAXCONN
 
 
+# A wait that spins longer than this would rather have a core of its own.
+SPIN_US_MAX = 1_000_000
+
+
 class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model."""
 
-    def __init__(self, model: str | Model | None = None) -> None:
+    def __init__(self, model: str | Model | None = None, *, spin_us: float = 0) -> None:
+        if not 0 <= spin_us <= SPIN_US_MAX:
+            raise ValueError(f"spin_us must be from 0 to {SPIN_US_MAX:,} microseconds: {spin_us!r}")
         # If this fails, the loop has never been open.
         if isinstance(model, Model):
             opened = model
@@ -66,6 +72,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         else:
             opened = registry.open_model(model, self._open)
         asyncio.BaseEventLoop.__init__(self)
+        self._spin_s = spin_us / 1e6
         if opened.has_own_clock:
             # On the instance, as a patched loop.time() would stand: other models pay nothing.
             self.time = opened.time  # type: ignore[method-assign]

@@ -1,3 +1,4 @@
+from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport Operation
 from headrace.kernel.socket cimport msghdr
 from headrace.kernel.uring cimport io_uring, io_uring_sqe
@@ -17,6 +18,8 @@ cdef class Uring(Model):
     cdef bint defer_taskrun
     cdef unsigned int completion_entries
     cdef list again         # operations to hand over once more before the next wait
+    cdef list to_direct     # receives of large pieces, which the loop's thread will do
+    cdef BufferPool direct_buffers  # into which it does
     cdef list cancel_again  # cancelled elsewhere than in the ring's thread, or missed: tell then
     cdef Py_ssize_t cancelling  # how many the kernel is told to cancel, and has not ended
 
@@ -42,6 +45,7 @@ cdef class Uring(Model):
     cdef RingBuffers buffers_of(self, Operation operation)
     cdef int prepare_cancel(self, Operation operation) except -1
     cdef int prepare_again(self) except -1
+    cdef int end_multishots(self) except -1
     cdef int prepare_or_end(self, Operation operation) except -1
     cdef int enter(self, double timeout_s) except -1
     cdef int harvest(self) except -1
