@@ -175,13 +175,14 @@ cdef class LoopCore(Scheduling):
             self.spin_s if timeout_s < 0 else min(timeout_s, self.spin_s)
         )
         while True:
+            # First of all: a turn may be native code alone, which lets nobody else in.
+            with nogil:
+                pass
             self._model.wait(0)
             if self.ready.count:
                 return True
             if monotonic_seconds() >= end:
                 return False
-            with nogil:
-                pass
 
     cdef int take_due_timers(self) except -1:
         cdef double end = self.now() + self.resolution_s

@@ -4,6 +4,7 @@ from headrace.models.reactor cimport Readiness
 
 cdef enum:
     SIGNALS_PER_CALL = 64
+    SIGNALS_PER_TURN = 1024
 
 # How a descriptor is watched.
 cdef enum Watch:
@@ -42,6 +43,7 @@ cdef class SignalReadiness(Readiness):
     cdef int use_helper(self, int fd) except -1
     cdef int look_at(self, int fd) except -1
     cdef int look_at_all(self) except -1
+    cdef int take_batches(self) except -1
     cdef int take_batch(self) except -1
     cdef int wait_for_one(self, double timeout_s) except -1
     cdef int wait_for_both(self, double timeout_s) except -1

@@ -288,7 +288,7 @@ cdef class SignalReadiness(Readiness):
         cdef int count
         if self.bound_to != thread_token():
             self.bind()
-        count = self.take_batch()
+        count = self.take_batches()
         if count == 0 and timeout_s != 0:
             if self.helped:
                 self.wait_for_both(timeout_s)
@@ -296,6 +296,15 @@ cdef class SignalReadiness(Readiness):
                 self.wait_for_one(timeout_s)
         elif self.helped:
             self.helper.wait(0)
+
+    cdef int take_batches(self) except -1:
+        """All that stands in the queue belongs to this turn, within reason."""
+        cdef int count = self.take_batch()
+        cdef int taken = count
+        while count == SIGNALS_PER_CALL and taken < SIGNALS_PER_TURN:
+            count = self.take_batch()
+            taken += count
+        return taken
 
     cdef int take_batch(self) except -1:
         """Report what stands in the queue, or the first of it; how many signals that were."""
