@@ -1,4 +1,4 @@
-"""On the ring, large pieces are received by the loop's thread, and small ones by the kernel again."""
+"""On the ring, large pieces are received by the loop's thread, small ones by the kernel again."""
 
 from __future__ import annotations
 

@@ -238,18 +238,17 @@ cdef class Uring(Model):
         return PENDING
 
     cpdef wait(self, double timeout_s):
-        cdef int rounds
+        cdef int enters = 1
         self.refuse_in_child()
         self.prepare_again()
         if self.ready.count:
             timeout_s = 0  # operations have ended without the kernel's help
         self.enter(timeout_s)
         self.harvest()
-        # An enter does the work of some 20 requests beyond what it waits for (since Linux 6.13).  All
-        # that has happened belongs to this turn: 50 ends of streams are no three turns apart.
-        for rounds in range(ENTERS_MAX - 1):
-            if not self.ring.sq.kflags[0] & h.IORING_SQ_TASKRUN:
-                break
+        # An enter does the work of some 20 requests beyond what it waits for (since Linux 6.13).
+        # All that has happened belongs to this turn: 50 ends of streams are no three turns apart.
+        while enters < ENTERS_MAX and self.ring.sq.kflags[0] & h.IORING_SQ_TASKRUN:
+            enters += 1
             self.enter(0)
             self.harvest()
 
