@@ -360,13 +360,11 @@ def test_sock_call_is_a_coroutine_to_all_who_ask(headrace_loop, method):
         call = getattr(headrace_loop, method)(near, argument)
         assert asyncio.iscoroutine(call)
         assert isinstance(call, collections.abc.Coroutine)
-        assert repr(call).startswith(f"<coroutine EventLoop.{method} new sock=")
+        assert repr(call) == f"<EventLoop.{method} not begun>"
         task = headrace_loop.create_task(call)
         assert method in repr(task)
         expected = {"sock_recv": b"come", "sock_recv_into": 4, "sock_sendall": None}[method]
         assert headrace_loop.run_until_complete(task) == expected
-        with pytest.raises(RuntimeError, match="already awaited"):
-            call.__await__()
         with pytest.raises(RuntimeError, match="already awaited"):
             call.send(None)
 
@@ -391,7 +389,7 @@ def test_sock_recv_by_hand_is_sent_and_thrown_into(headrace_loop):
             call.send(1)
         future = call.send(None)
         assert asyncio.isfuture(future)
-        assert call.cr_await is future
+        assert repr(call) == "<EventLoop.sock_recv waiting>"
         with pytest.raises(LookupError, match="meant"):
             call.throw(LookupError("meant"))
         assert headrace_loop._operations_in_flight() == []

@@ -1,12 +1,7 @@
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport Operation, PollOperation
+from headrace.loop.awaitable cimport Awaitable
 from headrace.loop.watchers cimport Watchers
-
-
-cdef enum CallState:
-    CALL_NEW
-    CALL_WAITING       # for its future, or within the coroutine that does the rest
-    CALL_OVER
 
 
 cdef class SocketLoop(Watchers):
@@ -23,29 +18,22 @@ cdef class SocketPoll(PollOperation):
     cdef object future         # of the call that waits; None when nobody does
 
 
-cdef class SocketCall:
-    cdef str name
+cdef class SocketCall(Awaitable):
     cdef SocketLoop loop
     cdef object sock
     cdef Operation operation   # what is tried, once there is a descriptor
     cdef SocketPoll poll       # in flight while this waits
-    cdef object future         # what the task waits for meanwhile
-    cdef object rest           # a coroutine that does what is left, once there is one
-    cdef object value          # the result
-    cdef CallState state
 
-    cdef int begin(self) except -1
-    cdef bint attempt(self) except -1
-    cdef object advance(self)
-    cdef object advance_rest(self)
-    cdef object wait(self)
-    cdef int take_up(self) except -1
-    cdef int let_go(self) except -1
+    cdef bint begin(self) except -1
+    cdef object result(self)
+    cdef object attempt_again(self)
     cdef bint perform(self) except -1
+    cdef object wait(self)
 
 
 cdef class SocketReceive(SocketCall):
     cdef object size
+    cdef object message        # where what may be longer than the loop's buffer is received into
 
 
 cdef class SocketReceiveInto(SocketCall):

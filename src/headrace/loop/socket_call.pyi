@@ -1,7 +1,5 @@
-from collections.abc import Generator
-from typing import Any
-
 from headrace.core.operation import PollOperation
+from headrace.loop.awaitable import Awaitable
 from headrace.loop.watchers import Watchers
 
 class SocketLoop(Watchers):
@@ -10,23 +8,8 @@ class SocketLoop(Watchers):
 class SocketPoll(PollOperation):
     """Completes the future of a call that waits."""
 
-class SocketCall:
-    """A coroutine, to all who ask, that is one operation on a socket."""
-
-    @property
-    def __name__(self) -> str: ...
-    @property
-    def __qualname__(self) -> str: ...
-    @property
-    def cr_running(self) -> bool: ...
-    @property
-    def cr_await(self) -> Any: ...
-    def __await__(self) -> Generator[Any, None, Any]: ...
-    def __iter__(self) -> SocketCall: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
-    def close(self) -> None: ...
+class SocketCall(Awaitable):
+    """One operation on a socket, awaited."""
 
 class SocketReceive(SocketCall):
     """sock_recv()."""

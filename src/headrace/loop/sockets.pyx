@@ -125,12 +125,6 @@ cdef class SocketMethods(SocketLoop):
     def sock_recv(self, sock, n):
         return receive(self, sock, n)
 
-    async def _recv_message(self, sock, length_max):
-        """sock_recv() of up to so many bytes at once: what does not fit of a message is lost."""
-        message = bytearray(length_max)
-        length = await self.sock_recv_into(sock, message)
-        return bytes(memoryview(message)[:length])
-
     def sock_recv_into(self, sock, buf):
         return receive_into(self, sock, buf)
 

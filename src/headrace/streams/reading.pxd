@@ -1,4 +1,4 @@
-from headrace.streams.awaitable cimport Awaitable
+from headrace.loop.awaitable cimport Awaitable
 from headrace.streams.reader_core cimport ReaderCore
 
 

@@ -1,6 +1,6 @@
 from typing import Any, Self
 
-from headrace.streams.awaitable import Awaitable
+from headrace.loop.awaitable import Awaitable
 from headrace.streams.reader_core import ReaderCore
 
 class Reading(Awaitable):

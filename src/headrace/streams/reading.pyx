@@ -11,7 +11,7 @@ import sys
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr
 
-from headrace.streams.awaitable cimport Awaitable
+from headrace.loop.awaitable cimport Awaitable
 from headrace.streams.reader_core cimport ReaderCore
 
 cdef extern from "Python.h":

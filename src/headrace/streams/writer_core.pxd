@@ -1,4 +1,4 @@
-from headrace.streams.awaitable cimport Awaitable
+from headrace.loop.awaitable cimport Awaitable
 
 
 cdef class WriterCore:

@@ -1,6 +1,6 @@
 from typing import Any
 
-from headrace.streams.awaitable import Awaitable
+from headrace.loop.awaitable import Awaitable
 
 class WriterCore:
     """write() and drain(), which run for each answer."""

@@ -10,7 +10,7 @@ import warnings
 
 from cpython.object cimport PyObject
 
-from headrace.streams.awaitable cimport Awaitable
+from headrace.loop.awaitable cimport Awaitable
 from headrace.streams.protocol_core cimport ProtocolCore
 from headrace.streams.reader_core cimport ReaderCore
 

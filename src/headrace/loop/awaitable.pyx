@@ -1,4 +1,4 @@
-"""What the streams' methods return: awaited like a coroutine, and done at once where it can be.
+"""What streams and sock_*() return: awaited like a coroutine, and done at once where it can be.
 
 A coroutine needs a frame, and each one that it awaits another.  Here the common case, the data are
 there, is one call from the interpreter's SEND instruction to attempt() and back.  Otherwise
