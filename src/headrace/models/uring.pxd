@@ -1,5 +1,5 @@
 from headrace.core.buffer_pool cimport BufferPool
-from headrace.core.operation cimport Operation
+from headrace.core.operation cimport Operation, ReceiveOperation
 from headrace.kernel.socket cimport msghdr
 from headrace.kernel.uring cimport io_uring, io_uring_sqe
 from headrace.models.contract cimport Model
@@ -42,6 +42,9 @@ cdef class Uring(Model):
     cdef bint has_records(self) except -1
     cdef int prepare(self, Operation operation) except -1
     cdef int fill(self, io_uring_sqe *sqe, Operation operation) noexcept
+    cdef int note_piece(
+        self, ReceiveOperation operation, int result, unsigned int flags
+    ) except -1
     cdef RingBuffers buffers_of(self, Operation operation)
     cdef int prepare_cancel(self, Operation operation) except -1
     cdef int prepare_again(self) except -1

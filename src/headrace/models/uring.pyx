@@ -36,7 +36,7 @@ What the obvious does wrong, and what is done here:
   queue is full, an empty datagram (seen on Linux 6.18).  So sending datagrams is `composed`.
 * The ring's buffers come in turn, all 8 MiB of them, so that what is received into is never in the
   processor's cache.  For small pieces that is nothing against the system call that is saved; a
-  message of 100 KiB cost 59 us instead of 37.  So a connection whose piece has filled its buffer
+  message of 100 KiB cost 59 us instead of 37.  So a connection that fills two buffers in a row
   goes `direct`: the ring polls, the loop's thread receives, into one hot buffer of 256 KiB; after
   16 small pieces in a row the kernel receives again.
 * POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
@@ -111,8 +111,10 @@ cdef enum:
 # Few completions for a large message; only what was received into is resident.
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef size_t DIRECT_SEND_MIN = 64 * 1024
-# Receiving in the loop's thread: into what, and which pieces in a row are worth it no more.
+# Receiving in the loop's thread: into what, after how many pieces in a row that fill their
+# buffers, and which pieces in a row are worth it no more.
 cdef size_t DIRECT_BUFFER_SIZE = 256 * 1024
+cdef int DIRECT_FULL_MIN = 2
 cdef int DIRECT_SMALL = 16 * 1024
 cdef int DIRECT_SMALL_MAX = 16
 cdef double CLOSE_WAIT_S = 0.25
@@ -568,6 +570,7 @@ cdef class Uring(Model):
             if operation.direct is None and operation.state == STATE_IN_FLIGHT:
                 operation.direct = self.direct_buffers
                 operation.small_pieces = 0
+                operation.full_pieces = 0
                 self.prepare_cancel(operation)
         return 0
 
@@ -666,8 +669,7 @@ cdef class Uring(Model):
                 # The answer of its poll: what a receive answers has a buffer, or is the end.
                 self.left_kernel(operation)
                 return self.perform_soon(operation)
-            if <size_t>result == BUFFER_SIZE and flags & h.IORING_CQE_F_MORE:
-                self.to_direct.append(operation)
+            self.note_piece(<ReceiveOperation>operation, result, flags)
         if operation.kind == KIND_POLL and result > 0:
             result = ready_events(operation, result)
         if not operation.multishot or result < 0 or (
@@ -678,6 +680,18 @@ cdef class Uring(Model):
         ready_push(self.ready, operation, result, carried | MORE)
         if not flags & h.IORING_CQE_F_MORE:
             return self.repeat(operation)
+        return 0
+
+    cdef int note_piece(
+        self, ReceiveOperation operation, int result, unsigned int flags
+    ) except -1:
+        """Two pieces in a row that have filled their buffers: more than they are for."""
+        if <size_t>result != BUFFER_SIZE or not flags & h.IORING_CQE_F_MORE:
+            operation.full_pieces = 0
+            return 0
+        operation.full_pieces += 1
+        if operation.full_pieces == DIRECT_FULL_MIN:
+            self.to_direct.append(operation)
         return 0
 
     cdef RingBuffers buffers_of(self, Operation operation):
