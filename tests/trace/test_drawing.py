@@ -1,6 +1,10 @@
 """The drawing is well-formed, says what it shows without being seen, and trusts no name."""
 
+import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -105,6 +109,26 @@ def test_drawing_needs_no_other_file_and_no_script():
     assert svg.count("http") == 1  # the name space
     assert "<script" not in svg
     assert "prefers-color-scheme:dark" in svg
+
+
+def test_drawing_has_its_colours_without_variables_too():
+    style = drawn(of_epoll()).find(f"{SVG}style").text
+    variables = re.findall(r"(fill|stroke):var\(", style)
+    assert len(variables) == len(re.findall(r"(fill|stroke):#\w+;\1:var\(", style)) > 0
+
+
+def test_drawing_is_not_black_in_a_renderer_without_variables(tmp_path):
+    renderer = shutil.which("rsvg-convert")
+    if renderer is None:
+        pytest.skip("rsvg-convert is not installed")
+    picture = tmp_path / "picture.svg"
+    picture.write_text(draw(result_of(of_epoll()), "6.1"))
+    command = [renderer, "--width", "1", "--height", "1", str(picture)]
+    png = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+    chunk = png.index(b"IDAT")
+    size = int.from_bytes(png[chunk - 4 : chunk], "big")
+    _, *levels = zlib.decompress(png[chunk + 4 : chunk + 4 + size])
+    assert min(levels[:3]) > 128
 
 
 def test_drawing_without_strace_says_so():

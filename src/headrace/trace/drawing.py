@@ -35,7 +35,7 @@ CAPTION_CHARACTERS = 138
 THIN = 2.5
 """What took no time to speak of is drawn as wide as this."""
 
-STYLE = """
+COLOURED = """
 .ht{--paper:#fbfaf8;--card:#fff;--ink:#1d2327;--soft:#5e6a71;--line:#d9d6cf;--own:#0b7285;
 --copy:#c2780e;--data:#7048a8;color-scheme:light dark}
 @media(prefers-color-scheme:dark){.ht{--paper:#14181b;--card:#1c2226;--ink:#e6eaec;--soft:#9aa7ae;
@@ -71,6 +71,24 @@ patternTransform="rotate(-45)"><path class="weave" d="M0 0V7"/></pattern>
 NAMES_OF_WAITING = ("phase 1: waiting until the data are there", "phase 1: waiting", "phase 1", "1")
 NAMES_OF_COPYING = ("phase 2: copying them to the user", "phase 2: copying", "phase 2", "2")
 PATTERNED = (kinds.WAITS, kinds.TRIES, kinds.UNSEEN)
+
+
+def with_plain_colours(style: str) -> str:
+    """The style with each colour as it is in the light before the variable that follows the theme.
+
+    A renderer without variables (librsvg, and whatever makes a thumbnail or a PDF with it) drops
+    the declaration that has one; without another before it, everything would be black.
+    """
+    light = style.partition("@media")[0]
+    colours = dict(re.findall(r"--(\w+):(#\w+)", light))
+    return re.sub(
+        r"(fill|stroke):var\(--(\w+)\)",
+        lambda found: f"{found[1]}:{colours[found[2]]};{found[0]}",
+        style,
+    )
+
+
+STYLE = with_plain_colours(COLOURED)
 
 
 def draw(result: Result, kernel: str) -> str:
