@@ -140,6 +140,15 @@ def test_summary_doubts_a_disturbed_round(rounds, words):
     assert words in " ".join(row.figures["notes"])
 
 
+def test_summary_of_rounds_too_short_for_want_of_threads_says_so():
+    row = summarise(ASYNCIO, [a_round(requests=177, statistics={"thread_rotations": 90})])
+    assert not row.measured
+    assert row.figures["notes"] == [
+        "too short: 177 requests in a round; measure longer (--seconds)",
+        "too few threads: they went round 90 times; raise $HEADRACE_THREADS",
+    ]
+
+
 def test_summary_trusts_the_latency_of_a_generator_that_was_quick():
     assert summarise(ASYNCIO, [a_round(self_latency_share=0.2)]).figures["notes"] == []
 

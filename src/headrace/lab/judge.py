@@ -158,9 +158,12 @@ def cpu_notes(good: Sequence[Round]) -> list[str]:
     return ["CPU time unknown: processes ended, or may have, for which their parent did not wait"]
 
 
-def thread_notes(good: Sequence[Round]) -> list[str]:
-    """A model of threads had too few: operations waited for one."""
-    rotations = sum((one.statistics or {}).get("thread_rotations", 0) for one in good)
+def thread_notes(rounds: Sequence[Round]) -> list[str]:
+    """A model of threads had too few: operations waited for one, and so may have all figures.
+
+    Flawed rounds count as well: it is often why they are too short.
+    """
+    rotations = sum((one.statistics or {}).get("thread_rotations", 0) for one in rounds)
     if not rotations:
         return []
     return [f"too few threads: they went round {rotations:,} times; raise $HEADRACE_THREADS"]

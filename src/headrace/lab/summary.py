@@ -138,7 +138,7 @@ def summarise(contender: Contender, rounds: Sequence[Round]) -> Row:
         *judge.percentile_notes(latency_us, merged.get_total_count()),
         *judge.cpu_notes(good),
         *judge.latency_notes(good),
-        *judge.thread_notes(good),
+        *judge.thread_notes(rounds),
         *judge.doubts(good, rates, rate or 0.0),
     ]
     figures = {
