@@ -11,6 +11,10 @@ ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "bench" / "c"
 BINARIES = ROOT / "build" / "floor"
 BUILD_S = 60
+NO_SOURCES = (
+    "this is an installed copy, and the C sources (bench/c) stand only in a clone; there, run"
+    " ./try, or pip install --editable '.[lab]'"
+)
 PROGRAMS = {"c-epoll": "echo_epoll", "c-uring": "echo_uring"}
 
 
@@ -26,7 +30,7 @@ class Program:
 def build(path: Path) -> str | None:
     """Makes the binary current; answers why that is not possible, or None."""
     if not SOURCES.is_dir():
-        return None if path.is_file() else "the C sources (bench/c) are only in the source tree"
+        return None if path.is_file() else NO_SOURCES
     if shutil.which("make") is None or shutil.which("cc") is None:
         return None if path.is_file() else "no C compiler (apt-get install build-essential)"
     made = subprocess.run(
