@@ -24,8 +24,11 @@ PATIENCE_S = 30
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--only", "kqueue"], "unknown claim 'kqueue'; known: blocking-both-phases, "),
-        (["--only", "epoll-mmap,kqueue"], "unknown claim 'kqueue'; known: "),
+        (["--only", "kqueue"], "unknown claim 'kqueue'; headrace claims --list shows all\n"),
+        (["--only", "epoll-mmap,kqueue"], "unknown claim 'kqueue'; headrace claims --list"),
+        (["--only", "epol-mmap"], "'epol-mmap'; did you mean epoll-mmap"),
+        (["--only", "mmap"], "'mmap'; did you mean epoll-mmap? headrace claims --list shows all"),
+        (["--only", "Epoll-mmap-"], "did you mean epoll-mmap"),
         (["--only", ","], "--only: ',' names no claim; example: epoll-mmap"),
         (["--only"], "--only: expected at least one argument"),
         (["epoll-mmap"], "unrecognized arguments: epoll-mmap"),

@@ -24,6 +24,7 @@ from headrace.lab import compare, contenders, options
         (["--models", ","], "names no model"),
         (["--json", "/nowhere/at/all.json"], "no directory '/nowhere/at'"),
         (["--html", "/"], "'/' is a directory"),
+        (["--html", ""], "--html: '' names no file"),
         (["--fast"], "--fast"),
         (["server.py"], "unexpected argument 'server.py'; COMMAND goes after --"),
         (["--", "python"], "needs the URL it serves: --http URL"),

@@ -48,6 +48,7 @@ def spans(timeline):
         (["epoll", "--svg"], "--svg: expected one argument"),
         (["epoll", "--svg", "/nowhere/at/all.svg"], "no directory '/nowhere/at'"),
         (["epoll", "--json", "/"], "'/' is a directory"),
+        (["epoll", "--svg", ""], "--svg: '' names no file; - is standard output"),
         (["epoll", "--json", "-", "--svg", "-"], "only one of them fits standard output"),
         (["epoll", "--json", "x", "--svg", "./x"], "--json and --svg are the same file: './x'"),
     ],

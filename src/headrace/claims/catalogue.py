@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from types import ModuleType
 
@@ -25,10 +26,12 @@ THEMES = (
     phases, waiting, asynchronous, scanning, limits, sets, notifications, servers, many, workers,
     coroutines, event_loop,
 )  # fmt: skip
+LIKE_MAX = 4
+SHOW_ALL = "headrace claims --list shows all"
 
 
 class UnknownClaimError(ValueError):
-    """No claim has this name; the message lists those that there are."""
+    """No claim has this name; the message names those that are like it, and how to see all."""
 
 
 def of_theme(theme: ModuleType) -> list[Claim]:
@@ -44,9 +47,17 @@ def choose(names: tuple[str, ...] | None) -> list[Claim]:
     """The claims of these names, each once, in the catalogue's order; all if none is named.
 
     Raises:
-        UnknownClaimError: with one line that names the first unknown one and lists the known.
+        UnknownClaimError: with one line that names the first unknown one, and those like it.
     """
     for name in names or ():
         if name not in CLAIMS:
-            raise UnknownClaimError(f"unknown claim {name!r}; known: {', '.join(CLAIMS)}")
+            raise UnknownClaimError(f"unknown claim {name!r};{like(name)} {SHOW_ALL}")
     return [one for one in CLAIMS.values() if names is None or one.name in names]
+
+
+def like(name: str) -> str:
+    """The known names that may have been meant: the close ones, and those that it is a part of."""
+    close = difflib.get_close_matches(name, CLAIMS)
+    parts = [known for known in CLAIMS if name in known and known not in close]
+    found = [*close, *parts][:LIKE_MAX]
+    return f" did you mean {' or '.join(found)}?" if found else ""

@@ -121,6 +121,8 @@ def writable(text: str) -> str:
     """A file that can be made: found out now, not after two minutes of measuring."""
     if text == STANDARD_OUTPUT:
         return text
+    if not text:
+        raise argparse.ArgumentTypeError("'' names no file; - is standard output")
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a directory, expected a file")
