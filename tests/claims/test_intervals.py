@@ -1,12 +1,16 @@
 """What is compared is measured several times in turns, and the whole interval has to be clear."""
 
+import errno
 import itertools
+import os
+import threading
 
 import pytest
 
 from headrace.claims import servers, waiting, workers
 from headrace.claims.catalogue import CLAIMS
 from headrace.claims.claim import HOLDS, REFUTED, SCALES, UNDECIDED
+from headrace.claims.sources import NotDecidableError
 from headrace.claims.worker import find
 
 
@@ -68,3 +72,52 @@ def test_pool_is_timed_several_times(monkeypatch, seconds, verdict):
 
 def test_in_child_answers_what_was_weighed_there():
     assert workers.in_child(lambda: 12.5) == 12.5
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "words"),
+    [
+        (NotDecidableError("no threads"), NotDecidableError, "^no threads$"),
+        (MemoryError(), NotDecidableError, "not enough memory"),
+        (KeyError("x"), RuntimeError, "ended without an answer"),
+    ],
+)
+def test_in_child_hands_on_why_nothing_was_weighed(error, expected, words):
+    def weigh():
+        raise error
+
+    with pytest.raises(expected, match=words):
+        workers.in_child(weigh)
+
+
+def after(count, call, error):
+    """The call, which fails from then on."""
+    numbers = itertools.count()
+
+    def limited(*arguments):
+        if next(numbers) >= count:
+            raise error
+        return call(*arguments)
+
+    return limited
+
+
+@pytest.mark.parametrize(("started", "words"), [(0, "none could be"), (3, "only 3 could be")])
+def test_thread_memory_is_not_decidable_where_no_more_threads_start(monkeypatch, started, words):
+    error = RuntimeError("can't start new thread")
+    start = after(started, threading.Thread.start, error)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: start(thread))
+    found = finding("thread-memory")
+    assert found.verdict == UNDECIDED
+    assert words in found.number
+    assert "can't start new thread" in found.number
+
+
+@pytest.mark.parametrize(("forks", "words"), [(0, "no child could be started"), (1, "needs 2 ")])
+def test_process_memory_is_not_decidable_where_no_more_children_start(monkeypatch, forks, words):
+    error = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    monkeypatch.setattr(os, "fork", after(forks, os.fork, error))
+    found = finding("process-memory")
+    assert found.verdict == UNDECIDED
+    assert words in found.number
+    assert "Resource temporarily unavailable" in found.number

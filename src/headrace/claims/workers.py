@@ -22,7 +22,7 @@ from headrace.claims.measure import (
     resident_bytes,
     voluntary_switches,
 )
-from headrace.claims.sources import forked
+from headrace.claims.sources import NotDecidableError, forked
 
 GROUP = "Threads, processes, coroutines"
 THREADS = 200
@@ -33,6 +33,7 @@ POOL_ROUNDS_MAX = 9
 WEIGHINGS_MAX = 9
 SWITCHES = 2000
 KIBIBYTE = 1024
+UNWEIGHED = "not weighed: "
 OFTEN = 0.5
 RARELY = 0.1
 """Threads that a pool makes, as a share of those that are made without one."""
@@ -43,14 +44,22 @@ def gauge(scale: Scale, count: int) -> int:
 
 
 def bytes_of_thread(count: int) -> float:
-    """Memory of one of so many threads that all wait in a read()."""
+    """Memory of one of so many threads that all wait in a read().
+
+    Raises:
+        NotDecidableError: a limit of memory or of threads is lower.
+    """
     reader, writer = os.pipe()
     before = resident_bytes()
-    threads = [threading.Thread(target=os.read, args=(reader, 1)) for _ in range(count)]
+    threads: list[threading.Thread] = []
     try:
-        for thread in threads:
+        for _ in range(count):
+            thread = threading.Thread(target=os.read, args=(reader, 1))
             thread.start()
+            threads.append(thread)
         return (resident_bytes() - before) / count
+    except RuntimeError as error:  # Python's for a pthread_create() that fails
+        raise NotDecidableError(too_few("threads", count, len(threads), error)) from error
     finally:
         os.write(writer, b"x" * count)
         for thread in threads:
@@ -60,7 +69,11 @@ def bytes_of_thread(count: int) -> float:
 
 
 def bytes_of_process(count: int) -> float:
-    """Private memory of one of so many forked children that all wait in a read()."""
+    """Private memory of one of so many forked children that all wait in a read().
+
+    Raises:
+        NotDecidableError: a limit of memory or of processes is lower.
+    """
     reader, writer = os.pipe()
     ready_reader, ready_writer = os.pipe()
 
@@ -70,13 +83,23 @@ def bytes_of_process(count: int) -> float:
 
     try:
         with ExitStack() as stack:
-            pids = [stack.enter_context(forked(wait)) for _ in range(count)]
+            pids: list[int] = []
+            try:
+                for _ in range(count):
+                    pids.append(stack.enter_context(forked(wait)))
+            except OSError as error:
+                raise NotDecidableError(too_few("processes", count, len(pids), error)) from error
             for _ in pids:
                 os.read(ready_reader, 1)
             return sum(resident_bytes(pid) + page_table_bytes(pid) for pid in pids) / count
     finally:
         for fd in (reader, writer, ready_reader, ready_writer):
             os.close(fd)
+
+
+def too_few(what: str, count: int, started: int, error: Exception) -> str:
+    reached = f"only {started:,}" if started else "none"
+    return f"needs {count:,} {what}; {reached} could be started ({error}): see ulimit -v and -u"
 
 
 def page_table_bytes(pid: int) -> int:
@@ -128,17 +151,34 @@ def weighed(
 
 
 def in_child(weigh: Callable[[], float]) -> float:
-    """What a child of ours answers, which starts with the memory that we have."""
+    """What a child of ours answers, which starts with the memory that we have.
+
+    Raises:
+        NotDecidableError: the child's, with its words; or there is not even the memory for that.
+    """
     reader, writer = os.pipe()
     with os.fdopen(reader) as answer:
 
         def tell() -> None:
             gc.collect()  # which writes to all objects: their pages are the child's own before
-            os.write(writer, str(weigh()).encode())
+            try:
+                words = str(weigh())
+            except (NotDecidableError, MemoryError) as error:
+                words = UNWEIGHED + (str(error) or "not enough memory: see ulimit -v")
+            os.write(writer, words.encode())
 
-        with forked(tell):
+        try:
+            with forked(tell):
+                os.close(writer)
+                words = answer.read()
+        except OSError as error:  # of fork(), before the pipe is closed
             os.close(writer)
-            return float(answer.read())
+            raise NotDecidableError(f"no child could be started ({error})") from error
+    if not words:
+        raise RuntimeError("the child that was to weigh ended without an answer")
+    if words.startswith(UNWEIGHED):
+        raise NotDecidableError(words.removeprefix(UNWEIGHED))
+    return float(words)
 
 
 @claim(
