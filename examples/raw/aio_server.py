@@ -58,8 +58,7 @@ def main(listener):
                 fds = {*fds, listener.fileno()}  # there is room for somebody else
         with contextlib.suppress(OSError):  # nobody is there (EAGAIN), or no descriptor (EMFILE)
             while listener.fileno() in fds and len(clients) < CLIENTS_MAX:
-                connection, _ = listener.accept()
-                block = ctypes.create_string_buffer(AIOCB.size)
+                connection, block = listener.accept()[0], ctypes.create_string_buffer(AIOCB.size)
                 clients[connection.fileno()] = block, serve(connection, block)
                 next(clients[connection.fileno()][1], None)
 
@@ -68,9 +67,10 @@ if (platform.machine(), platform.libc_ver()[0], AIOCB.size) != ("x86_64", "glibc
     sys.exit("aio_server.py knows struct aiocb only as glibc has it on x86_64 with 64 bits")
 aio = ctypes.CDLL("librt.so.1")  # all in libc.so.6 since glibc 2.34
 if __name__ == "__main__":
-    try:  # int() is 0: the kernel chooses a port
-        listener = socket.create_server(("127.0.0.1", int(*sys.argv[1:])), backlog=4096)
-    except (OSError, OverflowError, TypeError, ValueError) as error:
+    try:
+        port = int(" ".join(sys.argv[1:]) or 0)  # 0: the kernel chooses one
+        listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    except (OSError, OverflowError, ValueError) as error:
         sys.exit(f"{error}; usage: python {sys.argv[0]} [PORT]")
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it
     print("listening on {}:{}".format(*listener.getsockname()), flush=True)

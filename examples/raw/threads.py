@@ -40,9 +40,10 @@ def main(listener):
 
 
 if __name__ == "__main__":
-    try:  # int() is 0: the kernel chooses a port
-        listener = socket.create_server(("127.0.0.1", int(*sys.argv[1:])), backlog=4096)
-    except (OSError, OverflowError, TypeError, ValueError) as error:
+    try:
+        port = int(" ".join(sys.argv[1:]) or 0)  # 0: the kernel chooses one
+        listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    except (OSError, OverflowError, ValueError) as error:
         sys.exit(f"{error}; usage: python {sys.argv[0]} [PORT]")
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it
     print("listening on {}:{}".format(*listener.getsockname()), flush=True)

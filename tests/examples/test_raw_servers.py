@@ -262,6 +262,7 @@ def test_raw_aio_server_knows_where_the_fields_of_aiocb_are(tmp_path):
         *((name, ["water"]) for name in ["blocking", *SIDE_BY_SIDE]),
         ("blocking", ["99999"]),
         ("blocking", ["1", "2"]),
+        ("blocking", ["1", "2", "3"]),
     ],
 )
 def test_raw_server_names_a_bad_port_in_one_line(name, arguments):
@@ -269,4 +270,5 @@ def test_raw_server_names_a_bad_port_in_one_line(name, arguments):
     answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert answer.returncode == 1
     assert answer.stderr.endswith("[PORT]\n")
+    assert "int() takes" not in answer.stderr
     assert answer.stderr.count("\n") == 1
