@@ -12,26 +12,24 @@ comes to an await: the loop stands still, timers too, and requests go one after 
 import argparse
 import asyncio
 import http.server
+import re
 import sys
 import threading
 import time
 import urllib.request
 
-import aiohttp
+try:
+    import aiohttp
 
-import headrace
+    import headrace
+except ImportError as error:
+    sys.exit(f"{error}: pip install '.[all]' in a clone of headrace")
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         time.sleep(0.05)
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_):
-        pass
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nok")  # the reply ends with its connection
 
 
 async def measure(name, get, url, count):
@@ -70,12 +68,13 @@ async def main(url, count):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("url", nargs="?", help="what to get; without it --demo")
+    parser.add_argument("url", nargs="?", default="", help="what to get; without it --demo")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--demo", action="store_true", help="start a slow server, and ask that")
     arguments = parser.parse_args()
-    if arguments.demo == bool(arguments.url) or arguments.count < 1:
-        parser.error("expected a URL or --demo, and a count of at least 1")
+    expected = "" if arguments.demo else r"https?://[^/\s]\S*"
+    if not re.fullmatch(expected, arguments.url) or arguments.count < 1:
+        sys.exit(f"{arguments.url!r}: expected http://HOST[:PORT]/PATH or --demo, --count from 1")
     if arguments.demo:
         http.server.ThreadingHTTPServer.request_queue_size = 4096
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
@@ -85,5 +84,5 @@ if __name__ == "__main__":
         headrace.run(main(arguments.url, arguments.count))
     except KeyboardInterrupt:
         pass
-    except OSError as error:  # aiohttp's and urllib's errors of the network are such
-        sys.exit(f"{arguments.url}: {error}")
+    except (OSError, ValueError, headrace.ModelUnavailableError, aiohttp.ClientError) as error:
+        sys.exit(f"{arguments.url}: {type(error).__name__}: {error}")

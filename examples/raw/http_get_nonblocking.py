@@ -33,6 +33,16 @@ def connect(connection, address):
         raise OSError(error, os.strerror(error))
 
 
+def parse(text):
+    """Host, port, and what to ask for; a query is a part of that."""
+    url = urlsplit(text)
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    if url.scheme != "http" or not url.hostname or not is_plain:
+        raise ValueError("expected http://HOST[:PORT]/PATH, in ASCII and without blanks")
+    query = f"?{url.query}" if url.query else ""
+    return url.hostname, 80 if url.port is None else url.port, (url.path or "/") + query
+
+
 def get(host, port, path):
     """The reply as it comes, headers and all, and how often each call was made in vain."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, socket.AF_INET)[0]
@@ -52,10 +62,11 @@ def get(host, port, path):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} http://HOST[:PORT]/PATH")
     try:
-        url = urlsplit(sys.argv[1])
-        reply, in_vain = get(url.hostname, url.port or 80, url.path or "/")
-    except (IndexError, TypeError, ValueError, OSError) as error:
-        sys.exit(f"{error}; usage: python {sys.argv[0]} http://HOST[:PORT]/PATH")
+        reply, in_vain = get(*parse(sys.argv[1]))
+    except (ValueError, OSError) as error:
+        sys.exit(f"{sys.argv[1]!r}: {error}")
     status = reply.partition(b"\r\n")[0].decode(errors="replace")
     print(f"{status}, {len(reply)} bytes; {in_vain}")

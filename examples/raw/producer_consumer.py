@@ -8,6 +8,7 @@ is next(c) today; it takes the consumer to its first yield, where send() can rea
     python examples/raw/producer_consumer.py [COUNT]
 """
 
+import signal
 import sys
 
 
@@ -29,8 +30,11 @@ def produce(consumer, count):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head -1` ends it without a word
     try:
-        count = int(*sys.argv[1:]) if sys.argv[1:] else 5
-    except (TypeError, ValueError) as error:
+        count = int(" ".join(sys.argv[1:]) or 5)
+        if count < 0:
+            raise ValueError(f"cannot produce {count} items")
+    except ValueError as error:
         sys.exit(f"{error}; usage: python {sys.argv[0]} [COUNT]")
     produce(consumer(), count)

@@ -47,13 +47,21 @@ def chat(server):
                 server.shutdown(socket.SHUT_WR)  # Ctrl-D: no more of us, but we hear the rest
 
 
+def address(text):
+    host, _, port = text.rpartition(":")
+    if not 0 <= int(port) <= 65535:  # which getaddrinfo() would take modulo 65536
+        raise ValueError(f"port {port} is not from 0 to 65535")
+    return host or "127.0.0.1", int(port)
+
+
 if __name__ == "__main__":
+    if None in (sys.stdin, sys.stdout):  # their numbers would be the socket's
+        sys.exit("a chat needs a keyboard and a screen: standard input or output is closed")
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            host, _, port = "".join(sys.argv[1:]).rpartition(":")
-            with socket.create_connection((host or "127.0.0.1", int(port))) as server:
+            with socket.create_connection(address(" ".join(sys.argv[1:]))) as server:
                 sys.exit(chat(server))
-        except (OverflowError, ValueError) as error:
+        except ValueError as error:
             sys.exit(f"{error}; usage: python {sys.argv[0]} [HOST:]PORT")
         except OSError as error:
             sys.exit(str(error))

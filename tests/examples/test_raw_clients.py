@@ -5,11 +5,13 @@ import importlib.util
 import itertools
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from raw import PATIENCE_S, RAW
@@ -18,13 +20,22 @@ COUNT = 30
 BODY = bytes(range(256)) * 2000
 
 
-def run(name, *arguments):
+def run(name, *arguments, options=(), **environment):
     return subprocess.run(
-        [sys.executable, str(RAW / f"{name}.py"), *arguments],
+        [sys.executable, *options, str(RAW / f"{name}.py"), *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
+        env=os.environ | environment,
     )
+
+
+def assert_refused(answer, words):
+    """One line, and no traceback."""
+    assert answer.returncode == 1
+    assert words in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert answer.stdout == ""
 
 
 @pytest.fixture
@@ -70,12 +81,73 @@ def test_producer_consumer_take_turns():
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["-1"], "cannot produce -1"), (["1", "2", "3"], "'1 2 3'"), (["water"], "'water'")],
+)
+def test_producer_consumer_names_a_bad_count(arguments, words):
+    assert_refused(run("producer_consumer", *arguments), words)
+
+
+def test_producer_consumer_ends_without_a_word_when_nobody_reads_on():
+    command = [sys.executable, str(RAW / "producer_consumer.py"), "100000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as popen:
+        assert popen.stdout.readline() == b"[PRODUCER] produces 1\n"
+        popen.stdout.close()
+        assert popen.wait(PATIENCE_S) == -signal.SIGPIPE
+        assert popen.stderr.read() == b""
+
+
 def test_http_get_nonblocking_gets_the_whole_reply(serve_http):
     answer = run("http_get_nonblocking", serve_http(lambda: BODY))
     assert answer.stderr == ""
     status, rest = answer.stdout.split(", ", 1)
     assert status == "HTTP/1.0 200 OK"
     assert len(BODY) < int(rest.split()[0]) < len(BODY) + 500
+
+
+@pytest.mark.parametrize(
+    ("rest", "asked"), [("a/b?c=d&e", "/a/b?c=d&e"), ("?c", "/?c"), ("#part", "/")]
+)
+def test_http_get_nonblocking_asks_for_path_and_query(rest, asked):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(run, "http_get_nonblocking", url + rest)
+            listener.settimeout(PATIENCE_S)
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(PATIENCE_S)
+                assert connection.recv(1000).startswith(f"GET {asked} HTTP/1.0\r\n".encode())
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            assert answer.result().stderr == ""
+
+
+BAD_URLS = ["abc", "", "http://", "127.0.0.1:80/", "ftp://x", "http://[", "http://127.0.0.1:99999/"]
+
+
+@pytest.mark.parametrize("url", [*BAD_URLS, "https://127.0.0.1/", "http://127.0.0.1/a b"])
+def test_http_get_nonblocking_names_a_bad_url(url):
+    assert_refused(run("http_get_nonblocking", url), f"{url!r}: ")
+
+
+@pytest.mark.parametrize("url", [*BAD_URLS, "-1"])
+def test_http_get_many_names_a_bad_url(url):
+    assert_refused(run("http_get_many", url), url or "'': expected http://")
+
+
+@pytest.mark.parametrize("arguments", [["--demo", "abc"], ["--demo", "--count", "0"]])
+def test_http_get_many_says_what_it_expects(arguments):
+    assert_refused(run("http_get_many", *arguments), "or --demo, --count from 1")
+
+
+def test_http_get_many_names_a_model_that_is_not_known():
+    answer = run("http_get_many", "--demo", HEADRACE_MODEL="kqueue")
+    assert_refused(answer, "$HEADRACE_MODEL: unknown model 'kqueue'")
+
+
+def test_http_get_many_says_that_aiohttp_is_missing():
+    assert_refused(run("http_get_many", "--demo", options=["-S"]), "No module named 'aiohttp': pip")
 
 
 @pytest.mark.parametrize("name", ["http_get_nonblocking", "http_get_many"])
@@ -142,13 +214,29 @@ def test_terminal_chat_hears_the_server_while_nobody_types():
 
 
 @pytest.mark.parametrize(
-    ("argument", "words"), [("water", "[HOST:]PORT"), ("127.0.0.1:1", "Connection refused")]
+    ("argument", "words"),
+    [
+        ("water", "[HOST:]PORT"),
+        ("127.0.0.1:1", "Connection refused"),
+        ("99999", "port 99999 is not from 0 to 65535"),
+        ("127.0.0.1:-1", "port -1 is not from 0 to 65535"),
+    ],
 )
 def test_terminal_chat_names_a_bad_address_in_one_line(argument, words):
-    answer = run("terminal_chat", argument)
-    assert answer.returncode == 1
-    assert words in answer.stderr
-    assert answer.stderr.count("\n") == 1
+    assert_refused(run("terminal_chat", argument), words)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_terminal_chat_needs_its_terminal(closed):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        words = [sys.executable, str(RAW / "terminal_chat.py"), str(listener.getsockname()[1])]
+        answer = subprocess.run(
+            ["sh", "-c", f'exec "$@" {closed}', "sh", *words],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+    assert_refused(answer, "standard input or output is closed")
 
 
 @pytest.fixture
