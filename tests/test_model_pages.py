@@ -13,6 +13,7 @@ import pytest
 from headrace.claims.catalogue import CLAIMS
 from headrace.lab.raw_programs import NAMES as RAW_ROWS
 from headrace.models.registry import BUILT_IN, model_class
+from headrace.trace.drawing import STYLE
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "models" / "pictures"
@@ -204,6 +205,7 @@ def test_picture_of_model_is_there(model):
     picture = PICTURES / f"{model}.svg"
     assert picture.is_file(), f"headrace trace {model} --svg {picture.relative_to(ROOT)}"
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+    assert f"<style>{STYLE}</style>" in picture.read_text(), "not as it would be drawn today"
 
 
 def test_every_picture_is_of_a_model():

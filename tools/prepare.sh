@@ -21,6 +21,7 @@ has_venv() { "$PYTHON" -c 'import ensurepip, venv'; }
 has_libssl() { [[ -f /usr/include/openssl/ssl.h ]]; }
 has_openssl() { command -v openssl; }
 has_wrk() { command -v wrk; }
+has_rsvg_convert() { command -v rsvg-convert; }
 
 # need <what> <Debian package>: note the package as missing unless <what> is there.
 missing=()
