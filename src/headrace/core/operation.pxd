@@ -69,7 +69,7 @@ cdef class ReceiveOperation(Operation):
     cdef BufferPool pool
     cdef BufferPool direct          # where its model lets the loop's thread receive, else None
     cdef int small_pieces           # there, in a row
-    cdef int full_pieces            # elsewhere, in a row
+    cdef unsigned int full_harvest  # when a piece has filled its buffer last
 
     cdef int received(self, const char *data, int result) except -1
 

@@ -18,6 +18,7 @@ cdef class Uring(Model):
     cdef bint defer_taskrun
     cdef unsigned int completion_entries
     cdef list again         # operations to hand over once more before the next wait
+    cdef unsigned int harvests  # how often completions have been taken
     cdef list to_direct     # receives of large pieces, which the loop's thread will do
     cdef BufferPool direct_buffers  # into which it does
     cdef list cancel_again  # cancelled elsewhere than in the ring's thread, or missed: tell then

@@ -36,7 +36,7 @@ What the obvious does wrong, and what is done here:
   queue is full, an empty datagram (seen on Linux 6.18).  So sending datagrams is `composed`.
 * The ring's buffers come in turn, all 8 MiB of them, so that what is received into is never in the
   processor's cache.  For small pieces that is nothing against the system call that is saved; a
-  message of 100 KiB cost 59 us instead of 37.  So a connection that fills two buffers in a row
+  message of 100 KiB cost 59 us instead of 37.  So a connection that fills two buffers in one turn
   goes `direct`: the ring polls, the loop's thread receives, into one hot buffer of 256 KiB; after
   16 small pieces in a row the kernel receives again.
 * POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
@@ -111,10 +111,8 @@ cdef enum:
 # Few completions for a large message; only what was received into is resident.
 cdef size_t BUFFER_SIZE = 32 * 1024
 cdef size_t DIRECT_SEND_MIN = 64 * 1024
-# Receiving in the loop's thread: into what, after how many pieces in a row that fill their
-# buffers, and which pieces in a row are worth it no more.
+# Receiving in the loop's thread: into what, and which pieces in a row are worth it no more.
 cdef size_t DIRECT_BUFFER_SIZE = 256 * 1024
-cdef int DIRECT_FULL_MIN = 2
 cdef int DIRECT_SMALL = 16 * 1024
 cdef int DIRECT_SMALL_MAX = 16
 cdef double CLOSE_WAIT_S = 0.25
@@ -570,7 +568,6 @@ cdef class Uring(Model):
             if operation.direct is None and operation.state == STATE_IN_FLIGHT:
                 operation.direct = self.direct_buffers
                 operation.small_pieces = 0
-                operation.full_pieces = 0
                 self.prepare_cancel(operation)
         return 0
 
@@ -612,6 +609,7 @@ cdef class Uring(Model):
         cdef unsigned int count, taken
         cdef h.io_uring_cqe *entry
         cdef bint missed = False
+        self.harvests += 1
         if self.statistics is not None:
             if self.ring.sq.kflags[0] & h.IORING_SQ_CQ_OVERFLOW:
                 self.statistics.counters.completion_overflows += 1
@@ -685,13 +683,12 @@ cdef class Uring(Model):
     cdef int note_piece(
         self, ReceiveOperation operation, int result, unsigned int flags
     ) except -1:
-        """Two pieces in a row that have filled their buffers: more than they are for."""
+        """Two pieces of one turn that have filled their buffers: more than these are for."""
         if <size_t>result != BUFFER_SIZE or not flags & h.IORING_CQE_F_MORE:
-            operation.full_pieces = 0
             return 0
-        operation.full_pieces += 1
-        if operation.full_pieces == DIRECT_FULL_MIN:
+        if operation.full_harvest == self.harvests:
             self.to_direct.append(operation)
+        operation.full_harvest = self.harvests
         return 0
 
     cdef RingBuffers buffers_of(self, Operation operation):
