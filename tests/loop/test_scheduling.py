@@ -259,3 +259,15 @@ def test_descriptor_is_seen_while_callbacks_only_call_others(loop):
     loop.remove_reader(near)
     os.close(near)
     os.close(far)
+
+
+def test_handle_can_be_referred_to_weakly(loop):
+    handles = [loop.call_soon(print), loop.call_later(60, print)]
+    references = [weakref.ref(handle) for handle in handles]
+    assert [reference() for reference in references] == handles
+    for handle in handles:
+        handle.cancel()
+    run_turns(loop)
+    del handles, handle
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]

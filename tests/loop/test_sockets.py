@@ -445,3 +445,22 @@ def test_sock_sendall_of_more_than_the_kernel_takes_sends_all(run, loop, kind):
             assert got == data
 
     run(main())
+
+
+@pytest.mark.parametrize("method", ["sock_recv", "sock_recv_into", "sock_sendall"])
+def test_sock_call_on_a_closed_socket_is_an_error(run, loop, method):
+    near, far = socket_pair()
+    argument = {"sock_recv": 4, "sock_recv_into": bytearray(4), "sock_sendall": b"gone"}[method]
+
+    async def main():
+        with near, far:
+            waits = loop.create_task(loop.sock_recv(far, 1))
+            await asyncio.sleep(0)
+            near.close()
+            for _ in range(3):
+                with pytest.raises((OSError, ValueError)):
+                    await getattr(loop, method)(near, argument)
+            waits.cancel()
+            await asyncio.gather(waits, return_exceptions=True)
+
+    run(main())

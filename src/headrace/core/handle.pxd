@@ -4,6 +4,7 @@ from headrace.core.timer_heap cimport Timer, TimerHeap
 
 
 cdef class Handle(Timer):
+    cdef object __weakref__
     cdef object callback
     cdef object argument        # the only one, where there is one: it needs no tuple
     cdef tuple arguments        # all, where there are more

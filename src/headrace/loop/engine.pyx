@@ -150,9 +150,10 @@ cdef class LoopCore(Scheduling):
         try:
             timeout_s = self.time_left()
             if self.spin_s > 0 and timeout_s != 0:
-                if self.spin(timeout_s):
+                # A signal that came meanwhile may have no byte to wake the wait that follows.
+                if self.spin(timeout_s) or PyErr_CheckSignals() or self._stopping:
                     return PyErr_CheckSignals()
-                timeout_s = self.time_left()
+                timeout_s = 0 if self.ready.count else self.time_left()
             self._model.wait(timeout_s)
         finally:
             self.is_waiting = False

@@ -51,7 +51,7 @@ cdef class SocketLoop(Watchers):
         return fd
 
     cdef bint is_to_wait_first(self, int fd) noexcept:
-        if fd >= self.vain_size or self.vain[fd] < VAIN_MAX:
+        if fd < 0 or fd >= self.vain_size or self.vain[fd] < VAIN_MAX:
             return False
         self.vain[fd] += 1
         return self.vain[fd] % TRIED_EVERY != 0
@@ -59,6 +59,8 @@ cdef class SocketLoop(Watchers):
     cdef int note_attempt(self, int fd, bint done) except -1:
         cdef int size = fd + 1
         cdef unsigned char *grown
+        if fd < 0:
+            return 0  # of a socket that is closed
         if fd < self.vain_size:
             self.vain[fd] = 0 if done else self.vain[fd] + 1
         elif not done:

@@ -13,6 +13,7 @@ cdef class ReadingSide(FlowControl):
     cdef object reader        # of a protocol that is asyncio's own for streams: a weak reference
     cdef list held            # received while paused
     cdef Py_ssize_t taken     # of the piece that is being delivered, by the protocol's buffer
+    cdef unsigned long delivered_turn  # of the last piece of data
     cdef int end_result       # how the stream ended: 0 in order, or a negative errno ...
     cdef bint end_held        # ... while we were paused
     cdef bint feeds_asyncio   # see there; until data come, only perhaps

@@ -92,6 +92,7 @@ cdef class ReadingSide(FlowControl):
             if self.paused or self.held is not None:
                 self.hold(PyBytes_FromStringAndSize(data, result))
                 return 0
+            self.delivered_turn = self.loop.turn_number()
             return self.deliver(data, result)
         if result == -ECANCELED:
             if not self.paused and not self.closing and not self.at_eof:
@@ -104,6 +105,12 @@ cdef class ReadingSide(FlowControl):
             self.end_held = True
             self.end_result = result
             return 0
+        if self.delivered_turn == self.loop.turn_number():
+            # asyncio reads once in a turn: whom the data have woken runs, and may answer, before
+            # the end closes the connection.
+            self.end_held = True
+            self.end_result = result
+            return self.queue_delivery()
         return self.ended(result)
 
     cdef int ended(self, int result) except -1:
@@ -143,10 +150,12 @@ cdef class ReadingSide(FlowControl):
     cdef bint deliver_to_stream(self, const char *data, Py_ssize_t size) except -1:
         """To a native protocol or asyncio's reader; False if it wants to be told as any other."""
         cdef bint entered = False
+        # A reference of our own: what is called may put another protocol in its place.
+        cdef ByteSink sink = self.sink
         try:
-            if self.sink is not None:
-                entered = self.sink.calls_users() and self.enter_context()
-                self.sink.take(data, size)
+            if sink is not None:
+                entered = sink.calls_users() and self.enter_context()
+                sink.take(data, size)
                 return True
             if self.reader is None:
                 self.reader = asyncio_reader(self.protocol)

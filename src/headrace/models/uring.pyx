@@ -80,8 +80,8 @@ from headrace.core.operation cimport (
 )
 from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, MORE, ready_push
 from headrace.core.statistics cimport (
-    CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT,
-    KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_FROM, KIND_SEND,
+    CALL_IO_URING_ENTER, CALL_IO_URING_REGISTER, CALL_IO_URING_SETUP, KIND_ACCEPT, KIND_FILE_CLOSE,
+    KIND_FILE_WRITE, KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_FROM, KIND_SEND,
 )
 from headrace.kernel cimport uring as h
 from headrace.kernel.fork cimport fork_generation
@@ -698,6 +698,10 @@ cdef class Uring(Model):
         """Is this failure the ring's, not the operation's?"""
         if result == -ECANCELED:
             return operation.state == STATE_IN_FLIGHT
+        if KIND_FILE_CLOSE <= operation.kind <= KIND_FILE_WRITE:
+            # "Not now" is an answer: who splices waits by itself.  And after EINTR a close(2) has
+            # closed: the number may be another's.
+            return False
         if operation.kind == KIND_RECEIVE:
             if result == -ENOBUFS:
                 self.statistics.counters.buffer_starvation += 1

@@ -21,6 +21,7 @@ from headrace.streams.reader_core cimport ReaderCore, current_loop
 cdef extern from "Python.h":
     PyObject **_PyObject_GetDictPtr(object instance)
     void Py_CLEAR(PyObject *reference)
+    Py_ssize_t Py_REFCNT(PyObject *reference)
 
 cdef object drain_helper = streams.StreamReaderProtocol._drain_helper
 
@@ -109,7 +110,8 @@ cdef class ProtocolCore(ByteSink):
 
     cdef object reader(self):
         if self.fed != NULL:
-            return <object>self.fed
+            # Who asks in the callback of a weak reference to a reader that dies gets None.
+            return <object>self.fed if Py_REFCNT(self.fed) > 0 else None
         return None if self.reference is None else self.reference()
 
     @property
