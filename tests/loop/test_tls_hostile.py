@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import ssl
+import threading
 import weakref
 
 import pytest
@@ -18,6 +19,7 @@ import headrace
 pytestmark = pytest.mark.usefixtures("tls_engine")
 
 MIB = 1024 * 1024
+WAIT_S_MAX = 10
 # Far more than the sockets' buffers hold, and than any limit of ours.
 FLOOD_BYTES = 24 * MIB
 
@@ -381,6 +383,72 @@ def test_connections_are_freed_without_the_collector(headrace_run, server_tls, c
         headrace_run(main())
     finally:
         gc.enable()
+
+
+def test_context_is_freed_when_the_loop_has_ended(headrace_loop, server_tls, certificate):
+    """Without the collector, and though the loop ends as soon as the program is done."""
+
+    class Client(asyncio.Protocol):
+        def __init__(self):
+            self.heard = headrace_loop.create_future()
+            self.ended = headrace_loop.create_future()
+
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def data_received(self, data):
+            self.heard.set_result(data)
+
+        def eof_received(self):
+            self.ended.set_result(None)
+
+    def serve(listener):
+        tls = server_tls.wrap_socket(listener.accept()[0], server_side=True)
+        with tls:
+            tls.sendall(b"hello")
+            assert tls.recv(100) == b"bye"
+            tls.unwrap().close()
+
+    async def main(address, context):
+        transport, protocol = await headrace_loop.create_connection(
+            Client, *address, ssl=context, server_hostname="localhost"
+        )
+        assert await protocol.heard == b"hello"
+        transport.write(b"bye")
+        await protocol.ended
+        transport.close()
+
+    context = ssl.create_default_context(cafile=certificate)
+    remembered = weakref.ref(context)
+    gc.collect()
+    gc.disable()
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = threading.Thread(target=serve, args=(listener,), daemon=True)
+            server.start()
+            headrace_loop.run_until_complete(main(listener.getsockname(), context))
+            server.join(WAIT_S_MAX)
+        del context
+        assert remembered() is None
+    finally:
+        gc.enable()
+
+
+def test_error_in_connection_lost_is_told(headrace_run, server_tls, client_tls, complaints):
+    class Failing(Recorder):
+        def connection_lost(self, exc):
+            super().connection_lost(exc)
+            raise ZeroDivisionError
+
+    async def main():
+        async with accepted(server_tls, client_tls, Failing) as (protocol, _peer):
+            protocol.transport.abort()
+            assert await protocol.lost is None
+
+    headrace_run(main())
+    (complaint,) = complaints
+    assert isinstance(complaint["exception"], ZeroDivisionError)
+    complaints.clear()
 
 
 def test_ssl_object_may_be_used_after_the_connections_end(headrace_run, server_tls, client_tls):

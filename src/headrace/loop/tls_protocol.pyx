@@ -107,13 +107,20 @@ cdef class TlsProtocol(ByteSink):
             # Some ask after the end, in an access log.
             for name in ("peername", "sockname"):
                 self.extra.setdefault(name, wire.get_extra_info(name))
-        if self.state != TLS_HANDSHAKE and self.told in (TOLD_MADE, TOLD_EOF):
-            self.told = TOLD_LOST
-            self.loop.call_soon(protocol.connection_lost, exc)
+        was_made = self.state != TLS_HANDSHAKE and self.told in (TOLD_MADE, TOLD_EOF)
         self.state = TLS_UNWRAPPED
+        if self.stream is not None:
+            # It stays until the kernel has let go of it, perhaps longer than the loop runs.
+            wire.set_protocol(None)
         self.wire = self.stream = self.protocol = None
         self.wake_waiter(exc)
         self.cancel_timer()
+        if was_made:
+            # Not by call_soon(), as in asyncio: the wire below has waited its turn already.  If
+            # the loop stops in this one, the callback would stay in its queue, and with it the
+            # protocol, its transport and the context.
+            self.told = TOLD_LOST
+            protocol.connection_lost(exc)
 
     def pause_writing(self):
         self.wire_paused = True
