@@ -216,6 +216,46 @@ def test_end_while_reading_is_paused_comes_after_the_data(run, server_tls, clien
     run(main())
 
 
+class Sipping(Recorder, asyncio.BufferedProtocol):
+    """Takes little at a time, and pauses after each."""
+
+    buffer_size = 4096
+
+    def connection_made(self, transport):
+        self.buffer = bytearray(self.buffer_size)
+        super().connection_made(transport)
+
+    def get_buffer(self, _sizehint):
+        return self.buffer
+
+    def buffer_updated(self, size):
+        self.data += self.buffer[:size]
+        self.note("data")
+        self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self.transport.resume_reading)
+
+
+def test_pauses_between_the_end_and_the_last_data_lose_nothing(
+    headrace_run, server_tls, client_tls
+):
+    """Stock asyncio delivers the first buffer, and then a clean end."""
+
+    async def main():
+        data = os.urandom(100_000)
+        async with accepted(server_tls, client_tls, Sipping) as (protocol, peer):
+            protocol.transport.pause_reading()
+            await peer.send(data)
+            peer.writer.write_eof()
+            await asyncio.sleep(0.05)
+            assert protocol.calls == ["made"]
+            protocol.transport.resume_reading()
+            assert await protocol.lost is None
+            assert protocol.data == data
+            assert protocol.told() == ["made", "data", "eof", "lost"]
+
+    headrace_run(main())
+
+
 def test_pause_reading_in_data_received_holds(run, server_tls, client_tls):
     class Pausing(Recorder):
         def data_received(self, data):

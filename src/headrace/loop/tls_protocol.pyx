@@ -254,6 +254,10 @@ cdef class TlsProtocol(ByteSink):
     cdef int flush(self) except -1:
         """Deliver what has come, send what was written; then shut down."""
         self.read_plaintext()
+        if self.eof_seen and not self.closed and self.reading_paused:
+            if self.engine.readable_max():
+                # The program has paused in the middle of what has come; it will read on.
+                return 0
         self.flushed_ends = True
         return self.pump()
 
