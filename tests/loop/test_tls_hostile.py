@@ -256,6 +256,41 @@ def test_pauses_between_the_end_and_the_last_data_lose_nothing(
     headrace_run(main())
 
 
+def test_close_ends_a_connection_that_is_paused_after_the_peers_end(
+    headrace_run, server_tls, client_tls
+):
+    async def main():
+        async with accepted(server_tls, client_tls) as (protocol, peer):
+            protocol.transport.pause_reading()
+            await peer.send(b"never read")
+            peer.writer.write_eof()
+            await asyncio.sleep(0.05)
+            assert protocol.calls == ["made"]
+            protocol.transport.close()
+            assert protocol.transport.is_closing()
+            assert await protocol.lost is None
+            assert "data" not in protocol.calls
+
+    headrace_run(main())
+
+
+def test_close_bounds_the_wait_for_a_peer_that_has_ended_and_does_not_read(
+    headrace_run, server_tls, client_tls
+):
+    async def main():
+        options = {"ssl_shutdown_timeout": 0.1}
+        async with accepted(server_tls, client_tls, **options) as (protocol, peer):
+            protocol.transport.write(bytes(FLOOD_BYTES))
+            peer.writer.write_eof()
+            await asyncio.sleep(0.2)
+            # The program has not closed yet, so there is no limit: the peer may read slowly.
+            assert not protocol.lost.done()
+            protocol.transport.close()
+            assert isinstance(await protocol.lost, TimeoutError)
+
+    headrace_run(main())
+
+
 def test_pause_reading_in_data_received_holds(run, server_tls, client_tls):
     class Pausing(Recorder):
         def data_received(self, data):

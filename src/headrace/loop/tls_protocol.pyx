@@ -238,13 +238,22 @@ cdef class TlsProtocol(ByteSink):
     # The shutdown.
 
     cdef int start_shutdown(self) except -1:
-        if self.state not in (TLS_HANDSHAKE, TLS_WRAPPED):
+        """By the program or close_notify; the wire's end may have begun the same already.
+
+        That one has no timer, since the program may take its time.  So the timer says whether we
+        have been here.
+        """
+        if self.state == TLS_UNWRAPPED:
             return 0
         self.closed = True
         if self.state == TLS_HANDSHAKE:
             return self.end(None)
-        self.state = TLS_FLUSHING
+        if self.timer is not None:
+            return 0
         self.timer = self.loop.call_later(self.shutdown_timeout_s, self._check_shutdown_timeout)
+        if self.state == TLS_SHUTDOWN:
+            return 0
+        self.state = TLS_FLUSHING
         return self.flush()
 
     def _check_shutdown_timeout(self):
