@@ -547,6 +547,27 @@ def test_ssl_object_may_be_used_after_the_connections_end(headrace_run, server_t
         tls.unwrap()
 
 
+def test_ssl_object_may_be_emptied_by_the_program(headrace_run, server_tls, client_tls, tls_engine):
+    """What OpenSSL has of the connection must outlive the object that Python has of it."""
+    if tls_engine == "ssl":
+        pytest.skip("without the object this engine has nothing")
+
+    async def main():
+        async with accepted(server_tls, client_tls) as (protocol, peer):
+            inner = weakref.ref(protocol.transport.get_extra_info("ssl_object"))
+            inner()._sslobj = None
+            gc.collect()
+            # Whatever was freed is overwritten.
+            scrap = [bytearray(b"\xee" * size) for size in range(2000, 9000, 16)]
+            protocol.transport.write(b"x" * 5000)
+            assert await peer.receive(5000) == b"x" * 5000
+            del scrap
+            protocol.transport.abort()
+            await protocol.lost
+
+    headrace_run(main())
+
+
 def test_loop_closed_with_a_connection_open_ends_clean(model, server_tls, client_tls):
     loop = headrace.new_event_loop(model)
     manager = accepted(server_tls, client_tls)

@@ -65,7 +65,10 @@ def unavailable_reason():
 
 
 cdef SSL *connection_of(object tls) except? NULL:
-    """The SSL of an ssl.SSLObject; BORROWS: it is freed with the object.  NULL if not known."""
+    """The SSL of an ssl.SSLObject; BORROWS: it is freed with the object's _SSLSocket.
+
+    NULL if not known.
+    """
     if unavailable_reason() or type(tls) is not ssl.SSLObject:
         return NULL
     inner = tls._sslobj

@@ -39,7 +39,8 @@ cdef struct Vessel:
 
 
 cdef class DirectEngine(TlsEngine):
-    cdef SSL *connection   # BORROWS: the SSLObject's
+    cdef object inner      # the SSLObject's _SSLSocket: a program can take it away from there
+    cdef SSL *connection   # BORROWS: the _SSLSocket's
     cdef BIO *input        # OWNS: a reference
     cdef BIO *output
     cdef Vessel *incoming  # BORROWS: the BIO's

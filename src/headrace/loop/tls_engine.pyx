@@ -161,6 +161,7 @@ cdef BIO_METHOD *vessel_method = NULL
 cdef DirectEngine make_direct(object tls, SSL *connection):
     cdef DirectEngine engine = DirectEngine.__new__(DirectEngine)
     engine.tls = tls
+    engine.inner = tls._sslobj
     engine.connection = connection
     engine.record_overhead = RECORD_OVERHEAD_BYTES
     engine.input = new_vessel(&engine.incoming)
