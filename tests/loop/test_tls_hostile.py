@@ -52,6 +52,24 @@ def test_garbage_after_the_handshake_ends_the_connection(run, server_tls, client
     run(main())
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_ciphertext_may_come_in_any_buffer(headrace_run, server_tls, client_tls, kind):
+    """From the transport of another library, for which this is a protocol like any other."""
+
+    async def main():
+        async with accepted(server_tls, client_tls) as (protocol, peer):
+            peer.tls.write(b"hello")
+            protocol.transport.data_received(kind(peer.outgoing.read()))
+            assert protocol.data == b"hello"
+            for nonsense in (None, "text", 5):
+                with pytest.raises(TypeError):
+                    protocol.transport.data_received(nonsense)
+            protocol.transport.abort()
+            assert await protocol.lost is None
+
+    headrace_run(main())
+
+
 def test_record_that_was_changed_on_the_way_ends_the_connection(run, server_tls, client_tls):
     async def main():
         async with accepted(server_tls, client_tls) as (protocol, peer):

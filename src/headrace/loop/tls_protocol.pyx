@@ -72,6 +72,8 @@ cdef class TlsProtocol(ByteSink):
             self.engine.keep()
 
     def data_received(self, data):
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
         self.take(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     def eof_received(self):
