@@ -328,6 +328,32 @@ def test_pause_reading_in_data_received_holds(run, server_tls, client_tls):
     run(main())
 
 
+def test_interrupt_in_a_callback_leaves_the_rest_for_the_next_run(
+    headrace_loop, server_tls, client_tls
+):
+    class Interrupted(Sipping):
+        buffer_size = 1000
+
+        def buffer_updated(self, size):
+            self.data += self.buffer[:size]
+            self.note("data")
+            if len(self.calls) in (2, 3):
+                raise KeyboardInterrupt
+
+    async def main():
+        async with accepted(server_tls, client_tls, Interrupted) as (protocol, peer):
+            await peer.send(bytes(5000))
+            await protocol.until(lambda: len(protocol.data) == 5000)
+            protocol.transport.abort()
+            await protocol.lost
+
+    task = headrace_loop.create_task(main())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            headrace_loop.run_until_complete(task)
+    headrace_loop.run_until_complete(asyncio.wait_for(task, WAIT_S_MAX))
+
+
 def test_peer_that_does_not_read_pauses_the_writer(run, server_tls, client_tls):
     async def main():
         async with accepted(server_tls, client_tls) as (protocol, peer):

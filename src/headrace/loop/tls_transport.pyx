@@ -218,6 +218,11 @@ cdef class TlsTransport(TlsProtocol):
             return self.control_wire_reading()
         except Exception as error:
             return self.fatal_error(error, "Fatal error on SSL protocol")
+        except BaseException:
+            # KeyboardInterrupt and its like go through the loop, which may be run again; nobody
+            # would come for the rest of what is here.
+            self.loop.call_soon(self._read_on)
+            raise
 
     cdef int read_bytes(self) except -1:
         cdef Progress progress = PROGRESS_DONE
