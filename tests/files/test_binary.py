@@ -92,6 +92,24 @@ def test_random_operations_end_as_with_the_builtin(run, opened, tmp_path, seed):
     run(main())
 
 
+def test_seek_after_a_read_past_the_buffer_reads_that_place(run, opened, path):
+    """What was read ahead before it belongs to another place."""
+
+    async def main():
+        async with opened(path, "rb") as file:
+            assert await file.read(8192) == CONTENTS[:8192]
+            assert await file.read(70_000) == CONTENTS[8192:78_192]
+            await file.seek(75_000)
+            assert await file.read(16) == CONTENTS[75_000:75_016]
+        async with opened(path, "rb") as file:
+            assert await file.read(8192) == CONTENTS[:8192]
+            assert await file.readinto(bytearray(100)) == 100
+            await file.seek(8192)
+            assert await file.read(16) == CONTENTS[8192:8208]
+
+    run(main())
+
+
 def test_lines_are_those_of_the_builtin(run, opened, tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(LINES)

@@ -159,6 +159,7 @@ cdef class BinaryFile:
             data = PyBytes_FromStringAndSize(NULL, wanted)
             done = self.descriptor.read_at_once(data, self.position)
             if done == wanted or (done and not self.buffer_size):
+                self.drop_ahead()  # what was taken of it stands before the old position
                 self.position += done
                 return data if done == wanted else data[:done]
         await self.turns.take()
@@ -208,6 +209,7 @@ cdef class BinaryFile:
             if self.descriptor.seekable and not self.ahead_count():
                 # Straight there: a pipe's bytes could be lost in memory that nobody looks at.
                 await self.write_behind()
+                self.drop_ahead()
                 transfer = transfer_into(target)
                 await self.descriptor.read_into(transfer, self.position, self.buffer_size > 0)
                 self.position += transfer.done
