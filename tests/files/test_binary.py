@@ -164,6 +164,60 @@ def test_pread_and_pwrite_leave_the_position(run, opened, path):
     run(main())
 
 
+@pytest.mark.parametrize(("before", "size"), [(10, 100_000), (8190, 20)])
+def test_pwrite_leaves_a_read_that_waits_alone(run, slowly, path, before, size):
+    """The read has its turn, and bytes that it had read ahead."""
+
+    async def main():
+        async with slowly(path, "r+b") as file:
+            await file.read(before)
+            reading = asyncio.create_task(file.read(size))
+            await asyncio.sleep(0)
+            writing = asyncio.create_task(file.pwrite(b"elsewhere", 200_000))
+            assert await reading == CONTENTS[before : before + size]
+            await writing
+            place = before + size
+            assert file.tell() == place
+            assert await file.read(16) == CONTENTS[place : place + 16]
+
+    run(main())
+
+
+@pytest.mark.parametrize("reader", ["read", "readline", "readinto", "seek", "peek", "read1"])
+@pytest.mark.parametrize("cancels", [False, True])
+def test_pwrite_that_has_ended_is_seen_by_the_next_read(run, slowly, tmp_path, reader, cancels):
+    """Also if others have read ahead while it was on its way."""
+    path = tmp_path / "file"
+
+    async def main():
+        path.write_bytes(b"old\n" * 10_000)
+        async with slowly(path, "r+b") as file:
+            writing = asyncio.create_task(file.pwrite(b"new\n" * 10_000, 0))
+            await asyncio.sleep(0)
+            assert len(await file.read(8)) == 8
+            if cancels:
+                writing.cancel()
+            await asyncio.wait([writing])
+            if path.read_bytes() == b"new\n" * 10_000:
+                assert await read_four(file) == b"new\n"
+
+    async def read_four(file):
+        if reader == "readline":
+            return await file.readline()
+        if reader == "readinto":
+            memory = bytearray(4)
+            await file.readinto(memory)
+            return bytes(memory)
+        if reader == "peek":
+            return (await file.peek())[:4]
+        if reader == "seek":
+            await file.seek(4)
+            return await file.read(4)
+        return await getattr(file, reader)(4)
+
+    run(main())
+
+
 def test_pread_sees_what_was_written_before(run, opened, path):
     async def main():
         async with opened(path, "w+b") as file:

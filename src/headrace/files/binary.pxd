@@ -13,6 +13,7 @@ cdef class BinaryFile:
     cdef long long position               # where the next byte is read or written
     cdef bytearray ahead                  # what was read, and not asked for yet
     cdef Py_ssize_t ahead_start           # where in it the next byte stands
+    cdef bint ahead_is_stale              # it is to be dropped when the next turn begins
     cdef Py_ssize_t ahead_next            # how much to read ahead the next time
     cdef bytearray behind                 # what was written, and is not with the kernel yet
 
@@ -20,6 +21,9 @@ cdef class BinaryFile:
     cdef int check_writable(self) except -1
     cdef int check_seekable(self) except -1
     cdef bint can_read_at_once(self, Py_ssize_t wanted) noexcept
+    cdef bint can_take_ahead(self) noexcept
+    cdef int begin_reading(self) except -1
+    cdef int drop_stale(self) except -1
     cdef Py_ssize_t ahead_count(self) noexcept
     cdef bytes take_ahead(self, Py_ssize_t size)
     cdef Py_ssize_t line_length(self, Py_ssize_t start, Py_ssize_t limit) noexcept

@@ -6,7 +6,9 @@ The position is ours (see descriptor.pyx) and counts what was delivered to the c
 was taken from him; a file that is appended to is written where the kernel says it ends.
 
 Whose turn.  Two tasks may use one file: what depends on the position is done by one at a time, in
-the order in which they called.  pread() and pwrite() do not, and run side by side.
+the order in which they called.  pread() and pwrite() do not, and run side by side.  So a pwrite()
+leaves `ahead` alone, which somebody whose turn it is may be working with, and says when it has
+ended that `ahead` is stale: the next turn begins by dropping it.
 
 Cancelled.  A read that is cancelled has not moved the position, and what it has brought from a
 pipe is read by the next one.  Of a write() that is cancelled tell() says how much was taken:
@@ -153,7 +155,7 @@ cdef class BinaryFile:
         cdef Py_ssize_t done
         cdef Py_ssize_t wanted = -1 if size is None else size
         self.check_readable()
-        if not self.turns.taken and 0 <= wanted <= self.ahead_count():
+        if self.can_take_ahead() and 0 <= wanted <= self.ahead_count():
             return self.take_ahead(wanted)
         if self.can_read_at_once(wanted):
             data = PyBytes_FromStringAndSize(NULL, wanted)
@@ -164,7 +166,7 @@ cdef class BinaryFile:
                 return data if done == wanted else data[:done]
         await self.turns.take()
         try:
-            self.check_readable()
+            self.begin_reading()
             if wanted < 0:
                 return await self.read_all()
             return await self.read_some(wanted, self.buffer_size > 0)
@@ -179,7 +181,7 @@ cdef class BinaryFile:
             wanted = max(self.buffer_size, AHEAD_BYTES_FIRST)
         await self.turns.take()
         try:
-            self.check_readable()
+            self.begin_reading()
             if self.ahead_count():
                 return self.take_ahead(min(wanted, self.ahead_count()))
             return await self.read_some(wanted, False)
@@ -191,7 +193,7 @@ cdef class BinaryFile:
         self.check_readable()
         await self.turns.take()
         try:
-            self.check_readable()
+            self.begin_reading()
             if not self.ahead_count():
                 await self.fill_ahead(AHEAD_BYTES_FIRST)
             return bytes(memoryview(self.ahead)[self.ahead_start:])
@@ -205,7 +207,7 @@ cdef class BinaryFile:
         self.check_readable()
         await self.turns.take()
         try:
-            self.check_readable()
+            self.begin_reading()
             if self.descriptor.seekable and not self.ahead_count():
                 # Straight there: a pipe's bytes could be lost in memory that nobody looks at.
                 await self.write_behind()
@@ -227,13 +229,13 @@ cdef class BinaryFile:
         cdef Py_ssize_t limit = -1 if size is None else size
         cdef Py_ssize_t length
         self.check_readable()
-        if not self.turns.taken:
+        if self.can_take_ahead():
             length = self.line_length(0, limit)
             if length >= 0:
                 return self.take_ahead(length)
         await self.turns.take()
         try:
-            self.check_readable()
+            self.begin_reading()
             return await self.read_line(limit)
         finally:
             self.turns.leave()
@@ -290,9 +292,11 @@ cdef class BinaryFile:
             raise ValueError("offset must not be negative")
         if self.behind:
             await self.flush()
-        if self.descriptor.seekable:
-            self.drop_ahead()
-        await self.descriptor.write_from(transfer, start, True)
+        try:
+            await self.descriptor.write_from(transfer, start, True)
+        finally:
+            # Not before: who reads ahead meanwhile may get the old bytes.
+            self.ahead_is_stale = True
         return transfer.done
 
     # Writing at the position.
@@ -370,6 +374,7 @@ cdef class BinaryFile:
         await self.turns.take()
         try:
             self.check_seekable()
+            self.drop_stale()
             await self.write_behind()
             self.move_to(self.target_of(offset, whence))
             return self.position
@@ -524,11 +529,26 @@ cdef class BinaryFile:
             and not PyByteArray_GET_SIZE(self.behind)
         )
 
+    cdef bint can_take_ahead(self) noexcept:
+        """May what was read ahead be taken without a turn?"""
+        return not self.turns.taken and not self.ahead_is_stale
+
+    cdef int begin_reading(self) except -1:
+        """It is our turn."""
+        self.check_readable()
+        return self.drop_stale()
+
+    cdef int drop_stale(self) except -1:
+        return self.drop_ahead() if self.ahead_is_stale else 0
+
     cdef Py_ssize_t ahead_count(self) noexcept:
         return PyByteArray_GET_SIZE(self.ahead) - self.ahead_start
 
     cdef bytes take_ahead(self, Py_ssize_t size):
-        cdef bytes data = PyBytes_FromStringAndSize(
+        cdef bytes data
+        if size > self.ahead_count():
+            raise SystemError(f"{size} bytes to take of {self.ahead_count()}")
+        data = PyBytes_FromStringAndSize(
             PyByteArray_AS_STRING(self.ahead) + self.ahead_start, size
         )
         self.ahead_start += size
@@ -560,6 +580,7 @@ cdef class BinaryFile:
         if self.ahead and self.descriptor.seekable:
             del self.ahead[:]
             self.ahead_start = 0
+        self.ahead_is_stale = False
         self.ahead_next = AHEAD_BYTES_FIRST
         return 0
 
