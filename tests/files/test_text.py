@@ -3,6 +3,7 @@
 import asyncio
 import codecs
 import io
+import os
 import random
 
 import pytest
@@ -254,5 +255,85 @@ def test_truncate_and_write_after_a_read(run, path):
             await file.fsync()
             await file.fdatasync()
         assert path.read_text() == "one\n2wo\n"
+
+    run(main())
+
+
+def test_place_that_was_sought_is_told_again(run, opened, path):
+    """With the half of a newline that the decoder had seen there."""
+    path.write_bytes(b"ab\r\rcd\n")
+
+    async def main():
+        with open(path, encoding="utf-8") as oracle:
+            async with opened(path, encoding="utf-8") as file:
+                assert await file.read(3) == oracle.read(3)
+                for _ in range(2):
+                    assert await file.seek(file.tell()) == oracle.seek(oracle.tell())
+                assert await file.read() == oracle.read()
+
+    run(main())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_byte_order_mark_is_looked_for_at_the_beginning_only(run, opened, path, encoding):
+    async def main():
+        async with opened(path, "w+", encoding=encoding) as file:
+            assert file.tell() == 0
+            await file.write("one\n")
+            assert await file.readline() == ""
+            place = file.tell()
+            await file.write("two\n")
+            await file.seek(place)
+            assert await file.read() == "two\n"
+            await file.write("three\n")
+            end = file.tell()
+            assert await file.read() == ""
+            await file.write("four\n")
+            await file.seek(end)
+            assert await file.read() == "four\n"
+            await file.seek(0)
+            assert await file.readlines() == ["one\n", "two\n", "three\n", "four\n"]
+
+    run(main())
+
+
+def test_byte_order_of_the_mark_holds_to_the_end_and_beyond(run, opened, path):
+    """Other than the machine's, for one of the two."""
+
+    async def read_grown(order):
+        path.write_bytes("\ufeffab".encode(order))
+        async with opened(path, encoding="utf-16") as file:
+            assert await file.read() == "ab"
+            for _ in range(2):
+                with open(path, "ab") as other:
+                    other.write("cd".encode(order))
+                place = file.tell()
+                assert await file.read() == "cd"
+                assert await file.seek(place) == place
+                assert await file.read(3) == "cd"
+            end = await file.seek(0, os.SEEK_END)
+            assert end == file.tell()
+            with open(path, "ab") as other:
+                other.write("ef".encode(order))
+            await file.seek(end)
+            assert await file.read() == "ef"
+
+    async def main():
+        await read_grown("utf-16-be")
+        await read_grown("utf-16-le")
+
+    run(main())
+
+
+def test_truncate_by_default_cuts_at_a_byte(run, opened, path):
+    """Where tell()'s answer has the decoder's flags, too."""
+    path.write_bytes(b"ab\r\rcd\n")
+
+    async def main():
+        async with opened(path, "r+", encoding="utf-8") as file:
+            assert await file.read(3) == "ab\n"
+            assert file.tell() > 7
+            assert await file.truncate() == 4
+        assert path.read_bytes() == b"ab\r\r"
 
     run(main())

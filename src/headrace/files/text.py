@@ -24,6 +24,8 @@ from headrace.files.descriptor import Turns
 CHUNK_BYTES = 8192
 # tell()'s answer is one number made of five, of so many bits each.
 COOKIE_BITS = 64
+# Whose decoder looks for a byte order mark first, and takes flags 0 where none is to come.
+MARKED_CODECS = {"utf-16", "utf-32", "utf-8-sig"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class TextFile:
         self._line_buffering = line_buffering
         self._write_newline = newline if newline in ("\r", "\r\n") else "\n"
         self._decoder = self._new_decoder()
+        self._flags_new: int = self._decoder.getstate()[1]
         self._encoder = self._codec.incrementalencoder(errors)
         self._turns = Turns()
         # The text that was decoded; what stands before `_start` was read.
@@ -238,6 +241,8 @@ class TextFile:
             # Of what is not encoded byte by byte the beginning is still to be written.
             self._encoder.setstate(state)
             raise
+        finally:
+            self._restart_decoder()
         if self._line_buffering and ("\n" in text or "\r" in text):
             await self.flush()
         return len(text)
@@ -261,7 +266,9 @@ class TextFile:
 
     async def truncate(self, position: int | None = None) -> int:
         """Make the file *position* bytes long, by default up to tell(); the position stays."""
-        return await self._buffer.truncate(self.tell() if position is None else position)
+        if position is None:
+            position = Cookie.unpack(self.tell()).offset
+        return await self._buffer.truncate(position)
 
     # The position.
 
@@ -273,7 +280,8 @@ class TextFile:
             if consumed <= piece.length and (consumed < piece.length or piece is self._pieces[-1]):
                 return self._cookie(piece, consumed).pack()
             consumed -= piece.length
-        return Cookie(place).pack()
+        waiting, flags = self._decoder.getstate()
+        return self._place(place - len(waiting), flags).pack()
 
     async def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
         """Move to what tell() has answered, or to the end; where it is then."""
@@ -294,6 +302,7 @@ class TextFile:
             if whence == os.SEEK_END:
                 position = await self._buffer.seek(0, os.SEEK_END)
                 self._forget()
+                position = self.tell()
             else:
                 await self._seek_cookie(Cookie.unpack(position))
         finally:
@@ -403,7 +412,19 @@ class TextFile:
         """What was read ahead is nothing any more: it was written, or another place is next."""
         self._text, self._start = "", 0
         self._pieces.clear()
+        self._restart_decoder()
+
+    def _restart_decoder(self) -> None:
+        """No character is begun here.  A mark is looked for at the file's beginning only."""
+        flags = self._decoder.getstate()[1]
+        if isinstance(self._decoder, io.IncrementalNewlineDecoder):
+            flags &= ~1  # its own: that it has kept back half a newline
         self._decoder.reset()
+        if self._codec.name not in MARKED_CODECS:
+            return
+        if self._buffer.tell() if self._buffer.seekable() else flags != self._flags_new:
+            # In the byte order that is known; else in the machine's, as it is written.
+            self._decoder.setstate((b"", 0 if flags == self._flags_new else flags))
 
     # Places in the file.
 
@@ -412,9 +433,10 @@ class TextFile:
         waiting, flags = piece.state
         start = piece.offset - len(waiting)
         if consumed == 0:
-            return Cookie(start, flags) if start else Cookie(0)
+            return self._place(start, flags)
         if not piece.chunk:
-            return Cookie(piece.offset)  # what the end of the file has brought forth
+            # What the end of the file has brought forth: it is the last piece.
+            return self._place(piece.offset, self._decoder.getstate()[1])
         decoder = self._new_decoder()
         low, high = 1, len(piece.chunk)
         while low < high:
@@ -431,6 +453,10 @@ class TextFile:
         waiting, flags = decoder.getstate()
         start = piece.offset + low - 1 - len(waiting)
         return Cookie(start, flags, len(waiting) + 1, consumed - before)
+
+    def _place(self, offset: int, flags: int) -> Cookie:
+        """Where nothing was fed; the beginning of the file is 0, whatever the decoder."""
+        return Cookie(offset, flags) if offset else Cookie(0)
 
     def _decoded(self, decoder: Any, piece: Piece, size: int) -> int:
         """How many characters the first *size* bytes of *piece* are."""
