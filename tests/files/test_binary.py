@@ -374,6 +374,43 @@ def test_reader_of_cached_data_lets_others_run(run, path):
     run(main())
 
 
+@pytest.mark.parametrize("how", ["read", "read of a size", "pread", "readinto", "unbuffered"])
+def test_one_large_read_lets_others_run(run, tmp_path, how):
+    """Whatever its size, it goes by pieces of the budget."""
+    path = tmp_path / "large"
+    path.write_bytes(CONTENTS * 40)
+    size = len(CONTENTS) * 40
+    turns = 0
+
+    async def ticker():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def read_by(file):
+        if how == "pread":
+            return await file.pread(size, 0)
+        if how == "readinto":
+            memory = bytearray(size)
+            assert await file.readinto(memory) == size
+            return bytes(memory)
+        first = b"" if how == "unbuffered" else await file.read(10)
+        return first + await file.read(-1 if how == "read" else size - len(first))
+
+    async def main():
+        async with headrace.open(path, "rb", buffering=0 if how == "unbuffered" else -1) as file:
+            task = asyncio.create_task(ticker())
+            await asyncio.sleep(0)
+            before = turns
+            same = await read_by(file) == CONTENTS * 40
+            task.cancel()
+            assert same
+            assert turns - before >= 6
+
+    run(main())
+
+
 def test_modes_are_those_of_the_builtin(run, tmp_path):
     async def main():
         for mode in ("rb", "wb", "ab", "r+b", "w+b", "a+b", "br", "xb", "x+b"):

@@ -235,3 +235,23 @@ def test_public_names_are_functions_of_os():
         assert hasattr(os, name)
         assert getattr(headrace.os, name).__doc__
     assert errno  # the module's own names stay out of the way
+
+
+def test_large_transfers_by_the_descriptors_own_position_stay_in_one_piece(run, tmp_path):
+    """Two tasks on one descriptor: the bytes of neither come between the other's."""
+    path = tmp_path / "file"
+    size = 3 << 20
+
+    async def main():
+        fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            counts = await asyncio.gather(*(headrace.os.write(fd, c * size) for c in (b"a", b"b")))
+            assert counts == [size, size]
+            assert path.read_bytes() in (b"a" * size + b"b" * size, b"b" * size + b"a" * size)
+            os.lseek(fd, 0, os.SEEK_SET)
+            pieces = await asyncio.gather(headrace.os.read(fd, size), headrace.os.read(fd, size))
+            assert sorted(pieces) == [b"a" * size, b"b" * size]
+        finally:
+            os.close(fd)
+
+    run(main())

@@ -337,3 +337,27 @@ def test_truncate_by_default_cuts_at_a_byte(run, opened, path):
         assert path.read_bytes() == b"ab\r\r"
 
     run(main())
+
+
+def test_read_of_many_characters_that_is_cancelled_has_not_moved(run, slowly, path):
+    text = "é line\n" * 20_000
+    path.write_text(text, encoding="utf-8")
+
+    async def main():
+        async with slowly(path, encoding="utf-8") as file:
+            assert await file.read(5) == text[:5]
+            place = file.tell()
+            for turns in range(1, 12):
+                reading = asyncio.create_task(file.read(100_000))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                reading.cancel()
+                await asyncio.wait([reading])
+                if not reading.cancelled():
+                    break
+                assert file.tell() == place
+            else:
+                assert await file.read(100_000) == text[5:100_005]
+            assert await file.read() == text[100_005:]
+
+    run(main())

@@ -1,4 +1,4 @@
-from headrace.files.descriptor cimport Descriptor, Turns
+from headrace.files.descriptor cimport Descriptor, Transfer, Turns
 
 
 cdef class BinaryFile:
@@ -25,6 +25,7 @@ cdef class BinaryFile:
     cdef int begin_reading(self) except -1
     cdef int drop_stale(self) except -1
     cdef Py_ssize_t ahead_count(self) noexcept
+    cdef Transfer transfer_behind_ahead(self, Py_ssize_t there, Py_ssize_t size)
     cdef bytes take_ahead(self, Py_ssize_t size)
     cdef Py_ssize_t line_length(self, Py_ssize_t start, Py_ssize_t limit) noexcept
     cdef int add_ahead(self, bytes data) except -1

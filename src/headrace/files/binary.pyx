@@ -22,15 +22,15 @@ import os
 import warnings
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.string cimport memchr
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memchr, memcpy
 
 from headrace.files.descriptor cimport (
     Descriptor, Transfer, Turns, transfer_from, transfer_into, transfer_to_bytes,
     transfer_to_rest,
 )
 from headrace.core.file_operation import file_sync, file_truncate
-from headrace.files.descriptor import CLOSED as CLOSED_MESSAGE
+from headrace.files.descriptor import ATTEMPT_BYTES_MAX, CLOSED as CLOSED_MESSAGE
 from headrace.files.settling import do
 from headrace.kernel cimport file as h
 
@@ -40,6 +40,7 @@ BUFFER_BYTES_DEFAULT = 64 * 1024
 cdef Py_ssize_t AHEAD_BYTES_FIRST = 8 * 1024
 # By how much readall() grows where the file does not say how long it is (/proc, a pipe).
 cdef Py_ssize_t GROWTH_BYTES = 64 * 1024
+cdef Py_ssize_t ATTEMPT = ATTEMPT_BYTES_MAX
 
 
 cdef class BinaryFile:
@@ -448,23 +449,41 @@ cdef class BinaryFile:
 
     async def read_all(self):
         cdef Transfer transfer
-        cdef Py_ssize_t size = 0
         await self.write_behind()
         if self.descriptor.seekable:
-            size = max(self.length_now() - self.raw_offset(), 0)
+            return await self.read_rest()
         while True:
-            # One byte more than there should be: so the end shows without another call.
-            transfer = transfer_to_bytes(size + 1 if size else GROWTH_BYTES)
+            transfer = transfer_to_bytes(GROWTH_BYTES)
             try:
-                await self.descriptor.read_into(
-                    transfer, self.raw_offset() if self.descriptor.seekable else -1,
-                    self.descriptor.seekable,
-                )
+                await self.descriptor.read_into(transfer, -1, False)
             finally:
                 self.add_ahead(transfer.data())
-            if transfer.done == 0 or (self.descriptor.seekable and transfer.done < transfer.length):
+            if transfer.done == 0:
                 return self.take_ahead(self.ahead_count())
-            size = 0
+
+    async def read_rest(self):
+        """To the end, with one object if the file says how long it is: copies hold the loop."""
+        cdef Transfer transfer
+        cdef Py_ssize_t size = max(self.length_now() - self.raw_offset(), 0)
+        cdef long long place = self.position
+        pieces = []
+        if size == 0:
+            size = GROWTH_BYTES
+        elif size < ATTEMPT:
+            # One byte more than there should be: so the end shows without another call.
+            size += 1
+        transfer = self.transfer_behind_ahead(self.ahead_count(), size)
+        while True:
+            await self.descriptor.read_into(transfer, place, True)
+            place += transfer.done
+            if transfer.done:
+                pieces.append(transfer.data())
+            if transfer.done < transfer.length:
+                break
+            transfer = transfer_to_bytes(GROWTH_BYTES)
+        self.position = place
+        self.drop_ahead()
+        return b"".join(pieces)
 
     async def read_some(self, Py_ssize_t wanted, bint whole):
         cdef Py_ssize_t there
@@ -484,12 +503,19 @@ cdef class BinaryFile:
         """Straight into an object of its size, beginning with what was read ahead."""
         cdef Transfer transfer
         cdef Py_ssize_t there = min(self.ahead_count(), wanted)
-        transfer = transfer_to_bytes(wanted - there)
-        await self.descriptor.read_into(transfer, self.raw_offset(), whole)
-        data = self.take_ahead(there) + transfer.data() if there else transfer.data()
+        transfer = self.transfer_behind_ahead(there, wanted - there)
+        await self.descriptor.read_into(transfer, self.position, whole)
         self.position += transfer.done
         self.drop_ahead()
-        return data
+        return transfer.data()
+
+    cdef Transfer transfer_behind_ahead(self, Py_ssize_t there, Py_ssize_t size):
+        """To read *size* bytes behind the first *there* that were read ahead, into one object."""
+        cdef bytes memory = PyBytes_FromStringAndSize(NULL, there + size)
+        memcpy(
+            PyBytes_AS_STRING(memory), PyByteArray_AS_STRING(self.ahead) + self.ahead_start, there
+        )
+        return transfer_to_rest(memory, there)
 
     async def read_line(self, Py_ssize_t limit):
         cdef Py_ssize_t searched = 0
@@ -524,7 +550,7 @@ cdef class BinaryFile:
     cdef bint can_read_at_once(self, Py_ssize_t wanted) noexcept:
         """Is a read of so many bytes one that goes past the buffers, and is it free to go?"""
         return (
-            0 < wanted and self.buffer_size <= wanted and self.descriptor.seekable
+            0 < wanted <= ATTEMPT and self.buffer_size <= wanted and self.descriptor.seekable
             and not self.turns.taken and not self.ahead_count()
             and not PyByteArray_GET_SIZE(self.behind)
         )

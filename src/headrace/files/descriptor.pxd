@@ -38,4 +38,5 @@ cdef class Descriptor:
     cdef Py_ssize_t read_at_once(self, bytes memory, long long offset) noexcept
     cdef Py_ssize_t try_read(self, char *memory, size_t length, long long offset) noexcept
     cdef Py_ssize_t try_write(self, const char *memory, size_t length, long long offset) noexcept
+    cdef Py_ssize_t attempt_length(self, Transfer transfer, long long offset) noexcept
     cdef int leave(self) except -1

@@ -2,6 +2,7 @@ import asyncio
 from typing import Any
 
 CLOSED: str
+ATTEMPT_BYTES_MAX: int
 FILE_BYTES_MAX: int
 
 class Exported:

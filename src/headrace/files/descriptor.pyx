@@ -30,6 +30,9 @@ from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINTR, EOPNOTSUPP, ESPIPE,
 # What a pipe that is ready takes without waiting: pipe(7), PIPE_BUF.
 cdef Py_ssize_t ROOM_BYTES = 4096
 CLOSED = "I/O operation on closed file."
+# No attempt is longer, so that the budget bounds what the loop's turn takes: some 25 us.
+ATTEMPT_BYTES_MAX = 256 * 1024
+cdef Py_ssize_t ATTEMPT = ATTEMPT_BYTES_MAX
 
 cdef Py_ssize_t TRANSFER_BYTES_MAX = FILE_BYTES_MAX
 
@@ -154,7 +157,7 @@ cdef class Descriptor:
 
     cdef Py_ssize_t read_at_once(self, bytes memory, long long offset) noexcept:
         """Read what is there, if the budget allows: how much.  Costs no coroutine."""
-        cdef Py_ssize_t length = PyBytes_GET_SIZE(memory)
+        cdef Py_ssize_t length = min(PyBytes_GET_SIZE(memory), ATTEMPT)
         if is_budget_spent(length):
             return 0
         return max(self.try_read(PyBytes_AS_STRING(memory), length, offset), 0)
@@ -193,6 +196,16 @@ cdef class Descriptor:
             return -errno
         return -EAGAIN
 
+    cdef Py_ssize_t attempt_length(self, Transfer transfer, long long offset) noexcept:
+        """How much to move at once; 0: nothing.
+
+        Of a file that stands where the kernel says, others' bytes would come between the pieces.
+        """
+        cdef Py_ssize_t left = transfer.length - transfer.done
+        if left > ATTEMPT and offset < 0 and not self.waits:
+            return 0
+        return min(left, ATTEMPT)
+
     # Moving.
 
     async def read_into(self, Transfer transfer, long long offset, bint whole):
@@ -200,51 +213,65 @@ cdef class Descriptor:
 
         transfer.done says how much was read, also if this raises.
         """
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size, length
+        cdef bint goes_on
         self.users += 1
         try:
             while transfer.done < transfer.length:
-                if is_budget_spent(transfer.length - transfer.done):
+                length = self.attempt_length(transfer, offset)
+                if is_budget_spent(length):
                     await give_way()
-                size = self.try_read(
-                    transfer.memory + transfer.done, transfer.length - transfer.done,
-                    offset + transfer.done if offset >= 0 else -1,
-                )
+                goes_on = whole
+                size = -EAGAIN
+                if length:
+                    size = self.try_read(
+                        transfer.memory + transfer.done, length,
+                        offset + transfer.done if offset >= 0 else -1,
+                    )
+                    # Cut by us: the one call that it stands for is not at its end.
+                    goes_on = whole or (size == ATTEMPT and not self.waits)
                 if size == -EAGAIN:
                     size = await self.wait_and_move(transfer, offset, False)
                     if size == -EAGAIN:
                         continue
                 elif size > 0:
                     transfer.done += size
-                if size < 0:
+                if size < 0 and (whole or transfer.done == 0):
                     raise error_of(-size, self.name)
-                if size == 0 or not whole:
+                if size <= 0 or not goes_on:
                     return
         finally:
             self.leave()
 
     async def write_from(self, Transfer transfer, long long offset, bint whole):
         """Write at *offset* (-1: where the descriptor stands), all if *whole*; as read_into()."""
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size, length
+        cdef bint goes_on
         self.users += 1
         self.is_written = True
         try:
             while transfer.done < transfer.length:
-                if is_budget_spent(transfer.length - transfer.done):
+                length = self.attempt_length(transfer, offset)
+                if is_budget_spent(length):
                     await give_way()
-                size = self.try_write(
-                    transfer.memory + transfer.done, transfer.length - transfer.done,
-                    offset + transfer.done if offset >= 0 else -1,
-                )
+                goes_on = whole
+                size = -EAGAIN
+                if length:
+                    size = self.try_write(
+                        transfer.memory + transfer.done, length,
+                        offset + transfer.done if offset >= 0 else -1,
+                    )
+                    # Cut by us: the one call that it stands for is not at its end.
+                    goes_on = whole or (size == ATTEMPT and not self.waits)
                 if size == -EAGAIN:
                     size = await self.wait_and_move(transfer, offset, True)
                     if size == -EAGAIN:
                         continue
                 elif size > 0:
                     transfer.done += size
-                if size < 0:
+                if size < 0 and (whole or transfer.done == 0):
                     raise error_of(-size, self.name)
-                if size == 0 or not whole:
+                if size <= 0 or not goes_on:
                     return
         finally:
             self.leave()

@@ -90,6 +90,7 @@ class TextFile:
         # The text that was decoded; what stands before `_start` was read.
         self._text = ""
         self._start = 0
+        self._more: list[str] = []  # decoded, and to be joined to the text
         self._pieces: list[Piece] = []
         self._at_end = False
         if buffer.writable() and buffer.seekable() and buffer.tell():
@@ -180,8 +181,7 @@ class TextFile:
         try:
             if size is None or size < 0:
                 return await self._read_all()
-            while len(self._text) - self._start < size and await self._fill():
-                pass
+            await self._fill_to(size)
             return self._take(size)
         finally:
             self._turns.leave()
@@ -385,17 +385,35 @@ class TextFile:
 
     async def _fill(self) -> bool:
         """Read and decode a chunk more; False at the end."""
+        text, is_end = await self._read_chunk()
+        self._text += text
+        return not is_end
+
+    async def _fill_to(self, size: int) -> None:
+        """Have *size* characters, fewer at the end; joined once, for each joining copies all."""
+        missing = size - (len(self._text) - self._start)
+        is_end = False
+        try:
+            while missing > 0 and not is_end:
+                text, is_end = await self._read_chunk()
+                self._more.append(text)
+                missing -= len(text)
+        finally:
+            self._text += "".join(self._more)
+            self._more.clear()
+
+    async def _read_chunk(self) -> tuple[str, bool]:
+        """The text of a chunk more, which is the caller's to keep, and whether it was the end."""
         chunk = await self._buffer.read1(CHUNK_BYTES)
         state = self._decoder.getstate()
-        text = self._decoder.decode(chunk, final=not chunk)
+        text: str = self._decoder.decode(chunk, final=not chunk)
         self._drop_read_pieces()
         if self._buffer.seekable():
             offset = self._buffer.tell() - len(chunk)
             self._pieces.append(Piece(offset, state, chunk, len(text)))
         else:
             self._text, self._start = self._text[self._start :], 0
-        self._text += text
-        return bool(chunk)
+        return text, not chunk
 
     def _drop_read_pieces(self) -> None:
         while self._pieces and self._pieces[0].length <= self._start:
@@ -411,6 +429,7 @@ class TextFile:
     def _forget(self) -> None:
         """What was read ahead is nothing any more: it was written, or another place is next."""
         self._text, self._start = "", 0
+        self._more.clear()
         self._pieces.clear()
         self._restart_decoder()
 

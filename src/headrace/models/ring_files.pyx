@@ -22,6 +22,8 @@ from headrace.kernel.file cimport AT_FDCWD, STATX_BASIC_STATS
 
 # Linux 6.9; newer than Debian 12's liburing.
 cdef int OP_FTRUNCATE = 55
+# As much as files move at once by themselves.
+cdef unsigned int INLINE_BYTES_MAX = 256 * 1024
 
 # By kind: what the kernel knows, asked once in a process (a kernel does not change).
 cdef bint is_asked = False
@@ -80,6 +82,16 @@ cdef bint ring_takes_file(h.io_uring *ring, int kind) noexcept:
     return is_known[kind]
 
 
+cdef void move_elsewhere(h.io_uring_sqe *sqe, FileOperation operation) noexcept:
+    """Else the page cache's bytes are copied when it is submitted, and hold the loop.
+
+    Not where the descriptor's own position counts: the ring takes it without a lock, and two of
+    the kernel's threads would read the same bytes.
+    """
+    if operation.length > INLINE_BYTES_MAX and operation.offset >= 0:
+        sqe.flags |= h.IOSQE_ASYNC
+
+
 cdef void fill_file(h.io_uring_sqe *sqe, FileOperation operation) noexcept:
     # BORROWS, all of them: the operation keeps its memory and its paths, and the in-flight list
     # the operation, until the terminal completion.
@@ -89,10 +101,12 @@ cdef void fill_file(h.io_uring_sqe *sqe, FileOperation operation) noexcept:
         h.io_uring_prep_read(
             sqe, operation.fd, operation.memory, length, <uint64_t>operation.offset
         )
+        move_elsewhere(sqe, operation)
     elif kind == KIND_FILE_WRITE:
         h.io_uring_prep_write(
             sqe, operation.fd, operation.memory, length, <uint64_t>operation.offset
         )
+        move_elsewhere(sqe, operation)
     elif kind == KIND_FILE_SYNC:
         h.io_uring_prep_fsync(
             sqe, operation.fd, h.IORING_FSYNC_DATASYNC if operation.call_flags else 0
