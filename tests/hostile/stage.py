@@ -50,7 +50,8 @@ class Stage:
         for count in range(TURNS_TO_SETTLE + PAUSES_TO_SETTLE):
             pause_s = 0 if count < TURNS_TO_SETTLE else 0.001
             self.loop.run_until_complete(asyncio.sleep(pause_s))
-            if not (self.operations() if count >= TURNS_TO_SETTLE else self.left_behind()):
+            late = self.operations() + self.lent()  # a thread may tell of a cancelled one later
+            if not (late if count >= TURNS_TO_SETTLE else self.left_behind()):
                 break
         left = self.left_behind()
         if left:
@@ -70,10 +71,13 @@ class Stage:
         if hasattr(self.loop, "_operations_in_flight"):
             left += self.operations()
             left += ["a callback"] * self.loop._callbacks_pending()
-            pool = self.loop._model.pool
-            if pool is not None and pool.idle_count != pool.count:
-                left.append(pool)
+            left += self.lent()
         return left
+
+    def lent(self) -> list[Any]:
+        """The loop's pool of buffers, while not all of them are back."""
+        pool = self.loop._model.pool if hasattr(self.loop, "_model") else None
+        return [] if pool is None or pool.idle_count == pool.count else [pool]
 
     def close(self) -> None:
         self.loop.close()
