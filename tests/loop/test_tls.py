@@ -262,6 +262,7 @@ def test_abort_tells_the_protocol_once(run, server_tls, client_tls):
     run(main())
 
 
+@pytest.mark.prompt
 def test_write_then_abort_sends_what_the_kernel_takes(run, server_tls, client_tls):
     async def main():
         async with accepted(server_tls, client_tls) as (protocol, peer):
