@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 LARGE = b"x" * (4 * 1024 * 1024)
+SEND_BUFFER = 64 * 1024
 
 
 class MistakeError(Exception):
@@ -39,6 +40,9 @@ class Faulty(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.where in ("pause_writing", "resume_writing"):
+            # Else the kernel may take all: its buffer begins as what it remembers of the peer.
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             self.transport.write(LARGE)
         self.may_raise("data_received")
 
