@@ -27,6 +27,9 @@ cdef double WAIT_S_MAX = 24 * 3600.0
 # is asked no more often than this: a call of 0.3 us in each turn is as much as a turn costs.
 cdef int QUIET_POLLS_MAX = 8
 cdef double POLL_PAUSE_S = 20e-6
+# A turn that has so few connections to write to: a model that would hand all over in one call
+# gains nothing by waiting with them.
+cdef size_t FEW_SENDS_MAX = 2
 
 
 cdef class Waker(ReceiveOperation):
@@ -233,6 +236,7 @@ cdef class LoopCore(Scheduling):
 
     cdef int flush_transports(self) except -1:
         cdef size_t count = self.flushes.count
+        self._model.has_few_sends = count <= FEW_SENDS_MAX
         while count:
             count -= 1
             ready_run_first(self.flushes)

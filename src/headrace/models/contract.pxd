@@ -18,6 +18,7 @@ cdef class Model:
     cdef unsigned long generation
     cdef public bint is_open         # set by open() and close()
     cdef bint is_fresh               # something was started or stopped since the loop asked last
+    cdef bint has_few_sends          # the turn has so few that each may have a call of its own
 
     cdef int start(self, Operation operation) except -1
     cdef int stop(self, Operation operation) except -1

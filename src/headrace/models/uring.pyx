@@ -39,6 +39,10 @@ What the obvious does wrong, and what is done here:
   message of 100 KiB cost 59 us instead of 37.  So a connection that fills two buffers in one turn
   goes `direct`: the ring polls, the loop's thread receives, into one hot buffer of 256 KiB; after
   16 small pieces in a row the kernel receives again.
+* A send that is submitted goes out with the next enter, and completes there: that enter comes back
+  at once, and another has to wait.  With one or two to send in a turn that is as many calls as a
+  send(2) for each, but dearer ones and a turn more: 750 instructions of ours for each request.
+  So few are sent at once.
 * POLL_ADD multishot speaks on the edge, add_reader() must be level-triggered: so one shot, and
   handed over again after the callback has run.
 * An operation on a file is done by a worker thread of the kernel if it has to wait, and what has
@@ -119,7 +123,6 @@ cdef double CLOSE_WAIT_S = 0.25
 # How long a ring that was closed may still count, on a busy machine, and the pause between tries.
 cdef double OLD_RING_COUNTS_S = 0.25
 cdef double RING_RETRY_S = 0.002
-cdef tuple RING_KINDS = (KIND_ACCEPT, KIND_POLL, KIND_RECEIVE, KIND_RECEIVE_FROM, KIND_SEND)
 
 # When no ring of ours that was closed counts any more.  At first those of the program that has
 # become this one: `headrace run` has tried whether there is a ring, and then called execve(2).
@@ -134,7 +137,7 @@ cdef class Uring(Model):
     stevens = "asynchronous"
     waits = "the kernel"
     copies = "the kernel"
-    # Streams need the first alone; large pieces and sock_*() call directly, see submit().
+    # Many streams need the first alone; few sends, large pieces and sock_*() call directly.
     system_calls = ("io_uring_enter", "recv", "send", "accept4", "recvmmsg", "sendto")
     capabilities = {
         "edge_triggered": False,
@@ -207,7 +210,9 @@ cdef class Uring(Model):
             self.enable()
 
     cpdef int submit(self, Operation operation) except -1:
-        if operation.eager and (operation.composed or is_large_send(operation)):
+        if operation.eager and (
+            operation.composed or self.has_few_sends or is_large_send(operation)
+        ):
             if operation.perform(&self.statistics.counters) != OUTCOME_NOT_DONE:
                 return COMPLETED
         if operation.kind == KIND_RECEIVE:
@@ -469,7 +474,7 @@ cdef class Uring(Model):
         """Fill a submission entry; the kernel sees it at the next enter."""
         cdef h.io_uring_sqe *sqe
         if (
-            not operation.composed and operation.kind not in RING_KINDS
+            not operation.composed and not is_ring_kind(operation.kind)
             and not isinstance(operation, FileOperation)
         ):
             # Before an entry is taken: one that is not filled would be submitted as it was.
@@ -739,6 +744,13 @@ cdef class Uring(Model):
         operation.result = result
         self.statistics.counters.completions += 1
         return ready_push(self.ready, operation, result, 0)
+
+
+cdef inline bint is_ring_kind(int kind) noexcept:
+    return (
+        kind == KIND_SEND or kind == KIND_RECEIVE or kind == KIND_POLL or kind == KIND_ACCEPT
+        or kind == KIND_RECEIVE_FROM
+    )
 
 
 cdef inline bint waits_only(Operation operation) noexcept:
