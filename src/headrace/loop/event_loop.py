@@ -30,6 +30,7 @@ from headrace.loop.datagram_sockets import DatagramMethods
 from headrace.loop.listener import Listener
 from headrace.loop.pipe_transport import read_pipe_transport, write_pipe_transport
 from headrace.loop.processes import ProcessMethods
+from headrace.loop.resolving import numeric_addresses
 from headrace.loop.stream_transport import stream_transport
 from headrace.loop.tls import tls_protocol
 from headrace.models import registry
@@ -226,6 +227,26 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
             )
 
     # Connections.
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        found = None
+        # Debug mode says how long it has taken.
+        if not self.get_debug():
+            found = numeric_addresses(host, port, family, type, proto, flags)
+        if found is not None:
+            return found
+        return await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
 
     def _make_socket_transport(
         self,
