@@ -369,6 +369,99 @@ def test_sock_call_is_a_coroutine_to_all_who_ask(headrace_loop, method):
             call.send(None)
 
 
+@pytest.fixture
+def datagram_pair():
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
+    ):
+        for sock in (near, far):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+        yield near, far
+
+
+@pytest.mark.parametrize("method", ["sock_recvfrom", "sock_recvfrom_into", "sock_sendto"])
+def test_sock_call_of_datagrams_is_a_coroutine_to_all_who_ask(headrace_loop, datagram_pair, method):
+    near, far = datagram_pair
+    far.sendto(b"come", near.getsockname())
+    arguments = {
+        "sock_recvfrom": (4,),
+        "sock_recvfrom_into": (bytearray(4),),
+        "sock_sendto": (bytearray(b"gone!"), far.getsockname()),
+    }
+    call = getattr(headrace_loop, method)(near, *arguments[method])
+    assert isinstance(call, collections.abc.Coroutine)
+    assert repr(call) == f"<EventLoop.{method} not begun>"
+    expected = {
+        "sock_recvfrom": (b"come", far.getsockname()),
+        "sock_recvfrom_into": (4, far.getsockname()),
+        "sock_sendto": 5,
+    }
+    assert headrace_loop.run_until_complete(headrace_loop.create_task(call)) == expected[method]
+    with pytest.raises(RuntimeError, match="already awaited"):
+        call.send(None)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "error"),
+    [
+        ("sock_recvfrom", ("many",), TypeError),
+        ("sock_recvfrom", (-1,), ValueError),
+        ("sock_recvfrom_into", (b"fixed",), (TypeError, BufferError)),
+        ("sock_recvfrom_into", (5,), TypeError),
+        ("sock_recvfrom_into", (bytearray(4), 5), ValueError),
+        ("sock_recvfrom_into", (bytearray(4), -1), ValueError),
+        ("sock_sendto", (5, ("127.0.0.1", 9)), TypeError),
+        ("sock_sendto", (b"x", 9), TypeError),
+    ],
+)
+def test_sock_call_of_datagrams_refuses_bad_arguments_when_it_is_awaited(
+    run, loop, datagram_pair, method, arguments, error
+):
+    near, far = datagram_pair
+
+    async def main():
+        far.sendto(b"come", near.getsockname())
+        call = getattr(loop, method)(near, *arguments)
+        with pytest.raises(error):
+            await call
+
+    run(main())
+
+
+def test_sock_sendto_an_address_of_another_family_is_refused(run, loop, datagram_pair):
+    near, far = datagram_pair
+
+    async def main():
+        far.sendto(b"come", near.getsockname())
+        _, sender = await loop.sock_recvfrom(near, 100)
+        assert await loop.sock_sendto(near, b"back", sender) == 4
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            with pytest.raises(socket.gaierror):
+                await loop.sock_sendto(other, b"no", sender)
+        assert await loop.sock_recvfrom(far, 100) == (b"back", near.getsockname())
+
+    run(main())
+
+
+def test_sock_recvfrom_that_is_cancelled_takes_no_datagram(run, loop, datagram_pair):
+    near, far = datagram_pair
+
+    async def main():
+        for _ in range(4):
+            waiting = asyncio.ensure_future(loop.sock_recvfrom(near, 100))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        far.sendto(b"stays", near.getsockname())
+        assert await loop.sock_recvfrom(near, 100) == (b"stays", far.getsockname())
+
+    run(main())
+
+
 def test_sock_call_that_nobody_awaits_warns_and_does_nothing(headrace_loop):
     near, far = socket_pair()
     with near, far:

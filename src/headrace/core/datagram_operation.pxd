@@ -54,11 +54,14 @@ cdef class ReceiveFromOperation(Operation):
     cdef sockaddr_storage address
     cdef socklen_t address_length
 
+    cdef object sender_as_recent(self, RecentAddress recent)
+
 
 cdef class ReceiveBytesFromOperation(ReceiveFromOperation):
     cdef BufferPool scratch
     cdef readonly bytes data
 
+    cdef void set_up(self, int fd, BufferPool scratch, size_t length) noexcept
     cdef void take(self) noexcept
 
 
@@ -72,6 +75,7 @@ cdef class SendToOperation(Operation):
     cdef object address           # then: where to
     cdef readonly object failure  # then: what it has raised
 
+    cdef void set_up(self, int fd, int family, RecentAddress recent) noexcept
     cdef int load(self, bytes data, object address, bint to_peer, object sock) except -1
     cdef int unload(self) except -1
     cdef Outcome perform_elsewhere(self) noexcept

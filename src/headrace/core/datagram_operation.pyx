@@ -209,6 +209,10 @@ cdef class ReceiveFromOperation(Operation):
         """Afterwards: where it came from, in the socket module's form."""
         return address_as_python(<socket_h.sockaddr *>&self.address, self.address_length)
 
+    cdef object sender_as_recent(self, RecentAddress recent):
+        """`sender`, the same object as last time where it is the same."""
+        return recent.as_python(<socket_h.sockaddr *>&self.address, self.address_length)
+
     cdef Outcome perform(self, Counters *counters) noexcept:
         cdef ssize_t size
         counters.system_calls[CALL_RECVFROM] += 1
@@ -227,11 +231,14 @@ cdef class ReceiveBytesFromOperation(ReceiveFromOperation):
     """
 
     def __init__(self, int fd, BufferPool scratch, size_t length, on_complete=None):
+        self.set_up(fd, scratch, length)
+        self.on_complete = on_complete
+
+    cdef void set_up(self, int fd, BufferPool scratch, size_t length) noexcept:
         self.fd = fd
         self.kind = KIND_RECEIVE_FROM
         self.events = READABLE
         self.composed = True
-        self.on_complete = on_complete
         self.scratch = scratch
         self.room = min(length, scratch.size)
 
@@ -259,16 +266,19 @@ cdef class SendToOperation(Operation):
 
     def __init__(self, sock, bytes data=None, address=None, on_complete=None, *,
                  RecentAddress recent=None):
-        self.fd = sock.fileno()
-        self.family = sock.family
+        self.set_up(sock.fileno(), sock.family, RecentAddress() if recent is None else recent)
+        self.on_complete = on_complete
+        if data is not None:
+            self.load(data, address, address is None, sock)
+
+    cdef void set_up(self, int fd, int family, RecentAddress recent) noexcept:
+        self.fd = fd
+        self.family = family
         self.kind = KIND_SEND_TO
         self.events = WRITABLE
         # See models/uring.pyx: a kernel that waits in the middle of a send cuts it.
         self.composed = True
-        self.recent = RecentAddress() if recent is None else recent
-        self.on_complete = on_complete
-        if data is not None:
-            self.load(data, address, address is None, sock)
+        self.recent = recent
 
     cdef int load(self, bytes data, object address, bint to_peer, object sock) except -1:
         self.data = data

@@ -80,7 +80,7 @@ cdef class RecentAddress:
 
     cdef socklen_t fill(self, int family, object address, sockaddr_storage *storage) except? 0:
         """address_fill_nowait(), without conversion for the object that as_python() has given."""
-        if address is not self.address or self.length == 0:
+        if address is not self.address or self.length == 0 or self.raw.ss_family != family:
             return address_fill_nowait(family, address, storage)
         memcpy(storage, &self.raw, self.length)
         return self.length

@@ -4,52 +4,74 @@ Addresses that only the socket module knows (other families, host names) and arg
 refuse are left to it.
 """
 
+from _socket import socket as NativeSocket
+
 from headrace.core.datagram_operation cimport (
     DatagramBatch, ReceiveBytesFromOperation, ReceiveFromOperation, SendToOperation,
 )
 from headrace.core.operation cimport READABLE, WRITABLE
-from headrace.kernel.address cimport address_fill_nowait, address_is_known
+from headrace.kernel.address cimport RecentAddress, address_is_known
 from headrace.kernel.socket cimport sockaddr_storage
 from headrace.loop.datagram_transport import datagram_transport
+from headrace.loop.socket_call cimport SocketCall
 from headrace.loop.sockets cimport SocketMethods
+
+cdef object native_family = NativeSocket.family.__get__
 
 
 cdef class DatagramMethods(SocketMethods):
+    def __cinit__(self, *arguments, **keywords):
+        self.recent = RecentAddress()
+
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
         self._check_no_transport(sock)
         if self.batch is None:
             self.batch = DatagramBatch()
         return datagram_transport(self, sock, self.batch, protocol, address, waiter, extra)
 
-    async def sock_recvfrom(self, sock, bufsize):
-        self.check_socket(sock)
-        if not address_is_known(family_of(sock)) or not 0 <= bufsize <= self.scratch.size:
-            return await self._retry(sock, READABLE, "recvfrom", bufsize)
-        operation = ReceiveBytesFromOperation(sock.fileno(), self.scratch, bufsize)
-        await self._take(sock, operation)
-        return operation.data, operation.sender
-
-    async def sock_recvfrom_into(self, sock, buf, nbytes=0):
-        self.check_socket(sock)
-        view = memoryview(buf)
-        if (
-            not address_is_known(family_of(sock)) or view.readonly or not view.c_contiguous
-            or not 0 <= nbytes <= view.nbytes
+    def sock_recvfrom(self, sock, bufsize):
+        cdef ReceiveFromCall call
+        if not (
+            address_is_known(family_of(sock)) and isinstance(bufsize, int)
+            and 0 <= bufsize <= self.scratch.size
         ):
-            return await self._retry(sock, READABLE, "recvfrom_into", buf, nbytes)
-        operation = ReceiveFromOperation(sock.fileno(), view, nbytes or len(buf))
-        return await self._take(sock, operation), operation.sender
+            return self._retry(sock, READABLE, "recvfrom", bufsize)
+        call = ReceiveFromCall.__new__(ReceiveFromCall)
+        self.fill(call, sock, bufsize)
+        return call
 
-    async def sock_sendto(self, sock, data, address):
+    def sock_recvfrom_into(self, sock, buf, nbytes=0):
+        cdef ReceiveFromIntoCall call
+        if not (address_is_known(family_of(sock)) and has_room(buf, nbytes)):
+            return self._retry(sock, READABLE, "recvfrom_into", buf, nbytes)
+        call = ReceiveFromIntoCall.__new__(ReceiveFromIntoCall)
+        self.fill(call, sock, nbytes or len(buf))
+        call.target = buf
+        return call
+
+    def sock_sendto(self, sock, data, address):
         cdef sockaddr_storage destination
-        self.check_socket(sock)
-        if not address_fill_nowait(family_of(sock), address, &destination):
-            return await self._retry(sock, WRITABLE, "sendto", data, address)
-        operation = SendToOperation(sock, bytes(data), address)
-        return await self._perform(sock, operation)
+        cdef SendToCall call
+        cdef int family = family_of(sock)
+        if not self.recent.fill(family, address, &destination):
+            return self._retry(sock, WRITABLE, "sendto", data, address)
+        call = SendToCall.__new__(SendToCall)
+        self.fill(call, sock, None)
+        call.family = family
+        call.data = data
+        call.address = address
+        return call
+
+    cdef int fill(self, DatagramCall call, object sock, object size) except -1:
+        call.loop = self
+        call.sock = sock
+        call.recent = self.recent
+        call.size = size
+        return 0
 
     async def _retry(self, sock, events, name, *arguments):
         """What the socket's method *name* answers once there is no need to wait for it."""
+        self.check_socket(sock)
         while True:
             try:
                 return getattr(sock, name)(*arguments)
@@ -58,7 +80,85 @@ cdef class DatagramMethods(SocketMethods):
             await self._wait_ready(sock, events)
 
 
+cdef class DatagramCall(SocketCall):
+    pass
+
+
+cdef class ReceiveFromCall(DatagramCall):
+    cdef str what(self):
+        return "EventLoop.sock_recvfrom"
+
+    cdef bint begin(self) except -1:
+        cdef ReceiveBytesFromOperation operation
+        cdef int fd = self.loop.check_socket(self.sock)
+        operation = ReceiveBytesFromOperation.__new__(ReceiveBytesFromOperation)
+        operation.set_up(fd, self.loop.scratch, self.size)
+        operation.sock = self.sock
+        operation.data = b""
+        self.operation = operation
+        return True
+
+    cdef object result(self):
+        cdef ReceiveBytesFromOperation operation = self.operation
+        return operation.data, operation.sender_as_recent(self.recent)
+
+
+cdef class ReceiveFromIntoCall(DatagramCall):
+    cdef str what(self):
+        return "EventLoop.sock_recvfrom_into"
+
+    cdef bint begin(self) except -1:
+        cdef int fd = self.loop.check_socket(self.sock)
+        self.operation = ReceiveFromOperation(fd, memoryview(self.target), self.size)
+        self.operation.sock = self.sock
+        return True
+
+    cdef object result(self):
+        cdef ReceiveFromOperation operation = self.operation
+        return operation.result, operation.sender_as_recent(self.recent)
+
+
+cdef class SendToCall(DatagramCall):
+    cdef str what(self):
+        return "EventLoop.sock_sendto"
+
+    cdef object attempt(self):
+        """At once: unlike what is received, there mostly is room."""
+        cdef SendToOperation operation
+        cdef int fd
+        if self.operation is not None:
+            return self.attempt_again()
+        fd = self.loop.check_socket(self.sock)
+        operation = SendToOperation.__new__(SendToOperation)
+        operation.set_up(fd, self.family, self.recent)
+        operation.load(as_bytes(self.data), self.address, False, self.sock)
+        operation.sock = self.sock
+        self.operation = operation
+        return self.result() if self.perform() else self.wait()
+
+    cdef object result(self):
+        return self.operation.result
+
+
+cdef bytes as_bytes(object data):
+    """What is sent later than it is asked for: the caller may change it meanwhile."""
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
+cdef bint has_room(object target, object size) except -1:
+    """Can *size* bytes be received into *target*, as it is?  Else the socket module knows more."""
+    try:
+        view = memoryview(target)
+    except TypeError:
+        return False
+    return (
+        not view.readonly and view.c_contiguous and isinstance(size, int)
+        and 0 <= size <= view.nbytes
+    )
+
+
 cdef int family_of(object sock) except -2:
     """-1 for what only behaves like a socket."""
-    family = sock.family
+    # The socket module's own name for it is an enum's, made anew for each question.
+    family = native_family(sock) if isinstance(sock, NativeSocket) else sock.family
     return family if isinstance(family, int) else -1
