@@ -1,5 +1,6 @@
 from cpython.object cimport PyObject
 from headrace.core.buffer_pool cimport BufferPool
+from headrace.core.flag cimport flag
 from headrace.core.ready_queue cimport Runnable
 from headrace.core.statistics cimport Counters
 from headrace.kernel.socket cimport sockaddr_storage, socklen_t
@@ -23,14 +24,14 @@ cdef enum State:
 
 cdef class Operation(Runnable):
     cdef readonly int fd
-    cdef readonly int kind
-    cdef readonly int events        # READABLE or WRITABLE (POLL: either or both)
-    cdef readonly bint multishot    # completes again and again until cancelled or failed
-    cdef readonly bint eager        # worth an attempt before waiting
-    cdef readonly bint composed     # must not take data unless it delivers: wait, then perform
-    cdef public bint owned          # its owner calls Model.forget() before closing the fd
-    cdef readonly int state
-    cdef readonly bint queued       # its terminal completion is in the ready queue
+    cdef readonly unsigned char kind
+    cdef readonly unsigned char events  # READABLE or WRITABLE (POLL: either or both)
+    cdef readonly unsigned char state
+    cdef readonly flag multishot    # completes again and again until cancelled or failed
+    cdef readonly flag eager        # worth an attempt before waiting
+    cdef readonly flag composed     # must not take data unless it delivers: wait, then perform
+    cdef public flag owned          # its owner calls Model.forget() before closing the fd
+    cdef readonly flag queued       # its terminal completion is in the ready queue
     cdef public int result          # >= 0, or a negative errno; set by perform()
     cdef public unsigned int flags  # of that result: MORE, BUFFER
     cdef InFlight in_flight

@@ -1,3 +1,4 @@
+from headrace.core.flag cimport flag
 from headrace.core.ready_queue cimport Runnable
 from headrace.loop.engine cimport LoopCore
 
@@ -23,10 +24,10 @@ cdef class Connection(Runnable):
     cdef object error
     cdef object loan          # while sock_sendfile() has the descriptor: a future, see lend()
     cdef int fd
-    cdef bint is_buffered     # the protocol is a BufferedProtocol
-    cdef bint in_callback     # inside the context
-    cdef bint closing
-    cdef bint lost            # connection_lost() is certain
+    cdef flag is_buffered     # the protocol is a BufferedProtocol
+    cdef flag in_callback     # inside the context
+    cdef flag closing
+    cdef flag lost            # connection_lost() is certain
     cdef unsigned char peer_length
     cdef char peer[28]        # struct sockaddr_in or sockaddr_in6, as the kernel gave it
 

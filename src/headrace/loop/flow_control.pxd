@@ -1,3 +1,4 @@
+from headrace.core.flag cimport flag
 from headrace.loop.connection cimport Connection
 
 
@@ -5,7 +6,7 @@ cdef class FlowControl(Connection):
     cdef size_t buffered      # bytes that wait to be sent
     cdef size_t high_water
     cdef size_t low_water
-    cdef bint protocol_paused
+    cdef flag protocol_paused
 
     cdef int set_limits(self, object high, object low) except -1
     cdef int maybe_pause_protocol(self) except -1

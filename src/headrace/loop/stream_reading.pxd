@@ -1,3 +1,4 @@
+from headrace.core.flag cimport flag
 from headrace.core.operation cimport ReceiveOperation
 from headrace.loop.byte_sink cimport ByteSink
 from headrace.loop.flow_control cimport FlowControl
@@ -15,11 +16,11 @@ cdef class ReadingSide(FlowControl):
     cdef Py_ssize_t taken     # of the piece that is being delivered, by the protocol's buffer
     cdef unsigned long delivered_turn  # of the last piece of data
     cdef int end_result       # how the stream ended: 0 in order, or a negative errno ...
-    cdef bint end_held        # ... while we were paused
-    cdef bint feeds_asyncio   # see there; until data come, only perhaps
-    cdef bint paused
-    cdef bint at_eof          # the peer has ended its side, and the protocol knows
-    cdef bint deliver_queued
+    cdef flag end_held        # ... while we were paused
+    cdef flag feeds_asyncio   # see there; until data come, only perhaps
+    cdef flag paused
+    cdef flag at_eof          # the peer has ended its side, and the protocol knows
+    cdef flag deliver_queued
 
     cdef StreamReceive new_receive(self)
     cdef int start_receiving(self) except -1

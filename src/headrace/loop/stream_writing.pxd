@@ -1,3 +1,4 @@
+from headrace.core.flag cimport flag
 from headrace.core.operation cimport SendOperation
 from headrace.loop.stream_reading cimport ReadingSide
 
@@ -11,8 +12,8 @@ cdef class WritingSide(ReadingSide):
     cdef list chunks          # written and not yet handed to the kernel
     cdef object empty_waiter
     cdef int lost_writes      # write() calls after the connection was lost
-    cdef bint eof_asked       # write_eof() was called
-    cdef bint dirty           # in the loop's flush queue
+    cdef flag eof_asked       # write_eof() was called
+    cdef flag dirty           # in the loop's flush queue
 
     cdef bint may_write(self) except -1
     cdef int note_lost_write(self, str message) except -1

@@ -1,4 +1,5 @@
 from headrace.core.descriptor_table cimport DescriptorTable
+from headrace.core.flag cimport flag
 from headrace.core.operation cimport Operation
 from headrace.core.ready_queue cimport ReadyQueue, Runnable
 from headrace.core.statistics cimport Statistics
@@ -34,12 +35,12 @@ cdef class Readiness:
 cdef class Registration(Runnable):
     cdef Reactor reactor  # BORROWS in spirit: cleared when the reactor closes
     cdef int fd
-    cdef int watched      # what the readiness model has been told
-    cdef int maybe_ready  # sides that have said ready and not yet "nothing more"
-    cdef bint hangup
-    cdef bint doubtful    # a short read may hide the end: see reactor.pyx
-    cdef bint kept        # its owner calls forget(): keep it while no operation waits
-    cdef bint queued
+    cdef unsigned char watched      # what the readiness model has been told
+    cdef unsigned char maybe_ready  # sides that have said ready and not yet "nothing more"
+    cdef flag hangup
+    cdef flag doubtful    # a short read may hide the end: see reactor.pyx
+    cdef flag kept        # its owner calls forget(): keep it while no operation waits
+    cdef flag queued
     cdef Operation reader
     cdef Operation writer
     cdef Operation poller

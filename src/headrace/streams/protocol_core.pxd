@@ -1,5 +1,6 @@
 from cpython.object cimport PyObject
 
+from headrace.core.flag cimport flag
 from headrace.loop.byte_sink cimport ByteSink
 
 
@@ -19,13 +20,13 @@ cdef class ProtocolCore(ByteSink):
     cdef object drain_waiters
     cdef object closed
     cdef object error         # with which the connection was lost
-    cdef public bint _over_ssl
-    cdef public bint _reject_connection
-    cdef public bint _paused
-    cdef public bint _connection_lost
-    cdef bint is_over         # the connection, whether somebody waits for that or not
-    cdef bint is_plain        # no subclass in Python wants to see the data ...
-    cdef bint drains_as_ours  # ... or has a drain() of its own
+    cdef public flag _over_ssl
+    cdef public flag _reject_connection
+    cdef public flag _paused
+    cdef public flag _connection_lost
+    cdef flag is_over         # the connection, whether somebody waits for that or not
+    cdef flag is_plain        # no subclass in Python wants to see the data ...
+    cdef flag drains_as_ours  # ... or has a drain() of its own
 
     cdef int end_wait(self) except -1
     cdef object reader(self)
