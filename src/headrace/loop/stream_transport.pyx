@@ -4,12 +4,15 @@ The sides stand in stream_reading and stream_writing, what they share in connect
 one is made.
 """
 
+from cpython.object cimport PyObject
+
 from headrace.loop.engine cimport LoopCore
 from headrace.loop.flow_control cimport describe
 from headrace.loop.stream_writing cimport WritingSide
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
+    PyObject **_PyObject_GetDictPtr(object instance)
 
 
 cdef StreamTransport make_transport(
@@ -27,6 +30,11 @@ cdef StreamTransport make_transport(
     transport.own(fd, True)
     transport.remember_peer()
     return transport
+
+
+cdef bint has_attributes(StreamTransport transport) noexcept:
+    """Has somebody put something in it, perhaps a method in the place of ours?"""
+    return _PyObject_GetDictPtr(transport)[0] != NULL
 
 
 cdef class StreamTransport(WritingSide):

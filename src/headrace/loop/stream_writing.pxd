@@ -9,7 +9,7 @@ cdef class StreamSend(SendOperation):
 
 cdef class WritingSide(ReadingSide):
     cdef StreamSend send
-    cdef list chunks          # written and not yet handed to the kernel
+    cdef object chunks        # written and not yet handed to the kernel: bytes, or a list of them
     cdef object empty_waiter
     cdef int lost_writes      # write() calls after the connection was lost
     cdef flag eof_asked       # write_eof() was called
@@ -17,10 +17,13 @@ cdef class WritingSide(ReadingSide):
 
     cdef bint may_write(self) except -1
     cdef int note_lost_write(self, str message) except -1
+    cdef int take_data(self, object data) except -1
     cdef int append(self, bytes data) except -1
+    cdef int gather(self, bytes data) except -1
     cdef int send_now(self, bytes data) except -1
     cdef int make_dirty(self) except -1
     cdef int load(self) except -1
+    cdef bytes next_chunk(self)
     cdef StreamSend new_send(self)
     cdef int make_send(self) except -1
     cdef int pump(self) except -1

@@ -48,6 +48,10 @@ cdef class WritingSide(ReadingSide):
         return True
 
     def write(self, data):
+        self.take_data(data)
+
+    cdef int take_data(self, object data) except -1:
+        """write(), for native callers."""
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(
@@ -57,6 +61,7 @@ cdef class WritingSide(ReadingSide):
             data = bytes(data)
         if self.may_write() and data:
             self.append(data)
+        return 0
 
     def writelines(self, list_of_data):
         data = b"".join(list_of_data)
@@ -81,10 +86,7 @@ cdef class WritingSide(ReadingSide):
         return 0
 
     cdef int append(self, bytes data) except -1:
-        if self.chunks is None:
-            self.chunks = []
-        self.chunks.append(data)
-        self.buffered += PyBytes_GET_SIZE(data)
+        self.gather(data)
         if self.send is not None and self.send.state != STATE_IDLE:
             return self.maybe_pause_protocol()
         if self.buffered > self.high_water:
@@ -93,12 +95,20 @@ cdef class WritingSide(ReadingSide):
             return self.maybe_pause_protocol()
         return self.make_dirty()
 
+    cdef int gather(self, bytes data) except -1:
+        """Mostly there is one piece in a turn: it needs no list."""
+        if self.chunks is None:
+            self.chunks = data
+        elif type(self.chunks) is list:
+            (<list>self.chunks).append(data)
+        else:
+            self.chunks = [self.chunks, data]
+        self.buffered += PyBytes_GET_SIZE(data)
+        return 0
+
     cdef int send_now(self, bytes data) except -1:
         """For who has gathered already: what was written before goes out with it."""
-        if self.chunks is None:
-            self.chunks = []
-        self.chunks.append(data)
-        self.buffered += PyBytes_GET_SIZE(data)
+        self.gather(data)
         if self.send is None or self.send.state == STATE_IDLE:
             self.pump()
         return self.maybe_pause_protocol()
@@ -118,28 +128,40 @@ cdef class WritingSide(ReadingSide):
 
     cdef int load(self) except -1:
         """Give the send operation the next bytes; 0 if there are none."""
-        cdef size_t total = 0
-        cdef Py_ssize_t count = 0
         cdef bytes data
         if self.send.source is not None:
             return 1
-        if not self.chunks:
+        if self.chunks is None:
             return 0
-        for chunk in self.chunks:
-            total += PyBytes_GET_SIZE(chunk)
-            if count and total > JOIN_BYTES_MAX:
-                break
-            count += 1
-        data = self.chunks[0] if count == 1 else b"".join(self.chunks[:count])
-        if count == len(self.chunks):
-            # Not cleared but let go: an idle connection keeps no empty list.
-            self.chunks = None
-        else:
-            del self.chunks[:count]
+        data = self.next_chunk()
         self.send.source = data
         self.send.memory = PyBytes_AS_STRING(data)
         self.send.length = PyBytes_GET_SIZE(data)
         return 1
+
+    cdef bytes next_chunk(self):
+        """What goes out in one send."""
+        cdef size_t total = 0
+        cdef Py_ssize_t count = 0
+        cdef list chunks
+        cdef bytes data
+        if type(self.chunks) is not list:
+            data = self.chunks
+            self.chunks = None
+            return data
+        chunks = self.chunks
+        for chunk in chunks:
+            total += PyBytes_GET_SIZE(chunk)
+            if count and total > JOIN_BYTES_MAX:
+                break
+            count += 1
+        data = chunks[0] if count == 1 else b"".join(chunks[:count])
+        if count == len(chunks):
+            # Not cleared but let go: an idle connection keeps no empty list.
+            self.chunks = None
+        else:
+            del chunks[:count]
+        return data
 
     cdef StreamSend new_send(self):
         return StreamSend(self.fd)

@@ -14,6 +14,7 @@ from headrace.loop.awaitable cimport Awaitable
 from headrace.streams.protocol_core cimport ProtocolCore
 from headrace.streams.reader_core cimport ReaderCore
 
+from headrace.loop.stream_transport cimport StreamTransport, has_attributes
 cdef extern from "Python.h":
     PyObject **_PyObject_GetDictPtr(object instance)
     void Py_CLEAR(PyObject *reference)
@@ -53,7 +54,11 @@ cdef class WriterCore:
         return self.complete
 
     def write(self, data):
-        PyObject_CallMethodOneArg(self._transport, WRITE, data)
+        cdef object transport = self._transport
+        if type(transport) is StreamTransport and not has_attributes(transport):
+            (<StreamTransport>transport).take_data(data)
+        else:
+            PyObject_CallMethodOneArg(transport, WRITE, data)
 
     def is_closing(self):
         return self._transport.is_closing()
@@ -76,7 +81,10 @@ cdef class WriterCore:
             return False
         if (<ProtocolCore>protocol)._paused or (<ProtocolCore>protocol)._connection_lost:
             return False
-        return not self._transport.is_closing()
+        transport = self._transport
+        if type(transport) is StreamTransport and not has_attributes(transport):
+            return not (<StreamTransport>transport).closing
+        return not transport.is_closing()
 
 
 cdef class Draining(Awaitable):
