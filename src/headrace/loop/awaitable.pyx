@@ -13,8 +13,12 @@ Cython has no special method for the former, and writes a traceback entry for ea
 in the latter, so both slots are filled here by hand.
 """
 
+tp_iternext can only return by a StopIteration, which costs more than a read: since Python 3.12 an
+exception is made as soon as it is set.  So one is kept for SEND, which takes its value and drops
+it.  It keeps that value until the next one comes, so it is for small values.
+
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
 cdef extern from "Python.h":
     ctypedef int (*sendfunc)(PyObject *self, PyObject *value, PyObject **result) except -1
@@ -31,11 +35,36 @@ cdef extern from "Python.h":
     # Undeclared as exceptions: what they raise is passed on as it is.
     int PyIter_Send(object target, object value, PyObject **result) noexcept
     void PyErr_SetObject(object kind, object value) noexcept
+    ctypedef struct PyStopIterationObject:
+        PyObject *context
+        PyObject *cause
+        PyObject *traceback
+        PyObject *value
+    Py_ssize_t Py_REFCNT(PyObject *instance)
+    bint PyBytes_CheckExact(object value)
+    Py_ssize_t PyBytes_GET_SIZE(object value)
     int PyErr_WarnEx(object category, const char *message, Py_ssize_t stack_level) except -1
 
 cdef class Awaitable:
     def __await__(self):
         return self
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX >= 0x030C0000
+    #define HAS_RAISED_EXCEPTION 1
+    #else
+    #define HAS_RAISED_EXCEPTION 0
+    #define PyErr_SetRaisedException(error) ((void)(error))
+    #endif
+    """
+    bint HAS_RAISED_EXCEPTION
+    void PyErr_SetRaisedException(PyObject *error) noexcept  # takes the reference
+
+# The largest value that the kept StopIteration may keep.
+cdef Py_ssize_t KEPT_BYTES_MAX = 16 * 1024
+cdef object kept_stop = StopIteration()
+
+
 
     def __next__(self):
         return self.send(None)
@@ -192,3 +221,27 @@ cdef int fill_slots(type kind) except -1:
 
 # Subclasses inherit both: they are made after this.
 fill_slots(Awaitable)
+    if HAS_RAISED_EXCEPTION and PyBytes_CheckExact(answer):
+        if PyBytes_GET_SIZE(answer) <= KEPT_BYTES_MAX:
+            set_stop(answer)
+            return NULL
+cdef void set_stop(bytes value) noexcept:
+    """PyErr_SetObject(StopIteration, value), with the kept one if nobody else has it."""
+    global kept_stop
+    cdef PyObject *stop = <PyObject *>kept_stop
+    cdef PyStopIterationObject *fields = <PyStopIterationObject *>stop
+    if (
+        Py_REFCNT(stop) > 1 or fields.traceback != NULL
+        or fields.context != NULL or fields.cause != NULL
+    ):
+        # Somebody has caught it, or it has come a longer way: the next one is this one.
+        kept_stop = StopIteration()
+        PyErr_SetObject(StopIteration, value)
+        return
+    Py_XDECREF(fields.value)
+    Py_INCREF(value)
+    fields.value = <PyObject *>value
+    Py_INCREF(<object>stop)
+    PyErr_SetRaisedException(stop)
+
+
