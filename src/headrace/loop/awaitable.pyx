@@ -2,7 +2,8 @@
 
 A coroutine needs a frame, and each one that it awaits another.  Here the common case, the data are
 there, is one call from the interpreter's SEND instruction to attempt() and back.  Otherwise
-attempt() leaves in `waiting` the iterator of a real asyncio.Future, which the task sees as ever.
+attempt() leaves in `waiting` what the task is to wait for: a Waiter, or anything that can be sent
+to, thrown into and closed, such as the iterator of a Future.
 
 It begins when it is awaited and not before, can be awaited once, and has send(), throw() and
 close(): so it is a collections.abc.Coroutine, which create_task(), wait_for() and gather() take.
@@ -11,14 +12,16 @@ Who drops it without awaiting it is warned, as of a coroutine.
 SEND calls the slot am_send in Python 3.11 and tp_iternext from 3.12 on; tasks call am_send in all.
 Cython has no special method for the former, and writes a traceback entry for each StopIteration
 in the latter, so both slots are filled here by hand.
-"""
 
 tp_iternext can only return by a StopIteration, which costs more than a read: since Python 3.12 an
 exception is made as soon as it is set.  So one is kept for SEND, which takes its value and drops
 it.  It keeps that value until the next one comes, so it is for small values.
+"""
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+
+from headrace.loop.waiter cimport FINISHED, Waiter
 
 cdef extern from "Python.h":
     ctypedef int (*sendfunc)(PyObject *self, PyObject *value, PyObject **result) except -1
@@ -32,9 +35,6 @@ cdef extern from "Python.h":
         PYGEN_ERROR
         PYGEN_NEXT
         PYGEN_RETURN
-    # Undeclared as exceptions: what they raise is passed on as it is.
-    int PyIter_Send(object target, object value, PyObject **result) noexcept
-    void PyErr_SetObject(object kind, object value) noexcept
     ctypedef struct PyStopIterationObject:
         PyObject *context
         PyObject *cause
@@ -43,11 +43,11 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *instance)
     bint PyBytes_CheckExact(object value)
     Py_ssize_t PyBytes_GET_SIZE(object value)
+    # Undeclared as exceptions: what they raise is passed on as it is.
+    int PyIter_Send(object target, object value, PyObject **result) noexcept
+    void PyErr_SetObject(object kind, object value) noexcept
     int PyErr_WarnEx(object category, const char *message, Py_ssize_t stack_level) except -1
 
-cdef class Awaitable:
-    def __await__(self):
-        return self
 cdef extern from *:
     """
     #if PY_VERSION_HEX >= 0x030C0000
@@ -65,6 +65,9 @@ cdef Py_ssize_t KEPT_BYTES_MAX = 16 * 1024
 cdef object kept_stop = StopIteration()
 
 
+cdef class Awaitable:
+    def __await__(self):
+        return self
 
     def __next__(self):
         return self.send(None)
@@ -110,32 +113,58 @@ cdef object kept_stop = StopIteration()
         result[0] = NULL  # a task takes what is there for a result, also beside an error
         if self.ended:
             raise RuntimeError("cannot reuse already awaited coroutine")
+        if not self.begun and value is not None:
+            raise TypeError("can't send non-None value to a just-started coroutine")
         while True:
             if self.waiting is not None:
-                outcome = PyIter_Send(self.waiting, value, result)
-                if outcome == PYGEN_NEXT:
-                    return PYGEN_NEXT
-                self.waiting = None
-                self.wait_is_over()
-                if outcome == PYGEN_ERROR:
-                    self.ended = True
-                    return PYGEN_ERROR
-                Py_DECREF(<object>result[0])
-                result[0] = NULL
-            elif not self.begun and value is not None:
-                raise TypeError("can't send non-None value to a just-started coroutine")
-            try:
-                answer = self.attempt()
-            except BaseException:
-                self.begun = self.ended = True
-                raise
+                if type(self.waiting) is Waiter:
+                    if (<Waiter>self.waiting).is_pending():
+                        return self.ask(result)
+                    self.wait_has_ended()
+                else:
+                    outcome = PyIter_Send(self.waiting, value, result)
+                    if outcome == PYGEN_NEXT:
+                        return PYGEN_NEXT
+                    self.waiting = None
+                    self.wait_is_over()
+                    if outcome == PYGEN_ERROR:
+                        self.ended = True
+                        return PYGEN_ERROR
+                    Py_DECREF(<object>result[0])
+                    result[0] = NULL
+            # Unless it waits again; an error is an end, too.
+            self.ended = True
+            answer = self.attempt()
             self.begun = True
             value = None
             if self.waiting is None:
-                self.ended = True
                 Py_INCREF(answer)
                 result[0] = <PyObject *>answer
                 return PYGEN_RETURN
+            self.ended = False
+
+    cdef int ask(self, PyObject **result) except -2:
+        """Hand the Waiter to the task, as a Future's iterator does the Future."""
+        cdef Waiter waiter = self.waiting
+        if waiter.is_asked:
+            self.ended = True
+            self.waiting = None
+            self.wait_is_over()
+            raise RuntimeError("await wasn't used with future")
+        waiter.is_asked = True
+        Py_INCREF(waiter)
+        result[0] = <PyObject *>waiter
+        return PYGEN_NEXT
+
+    cdef int wait_has_ended(self) except -1:
+        """The Waiter has; raises what it has failed with."""
+        cdef Waiter waiter = self.waiting
+        self.waiting = None
+        self.wait_is_over()
+        if waiter.state != FINISHED:
+            self.ended = True
+            waiter.raise_outcome()
+        return 0
 
     def send(self, value):
         cdef PyObject *result = NULL
@@ -153,8 +182,8 @@ cdef object kept_stop = StopIteration()
         """As a coroutine's: the error comes up where it waits."""
         if self.ended:
             raise RuntimeError("cannot reuse already awaited coroutine")
-        if self.waiting is None:
-            self.begun = self.ended = True
+        if self.waiting is None or type(self.waiting) is Waiter:
+            self.close()
             raise given(*arguments)
         try:
             return self.waiting.throw(*arguments)
@@ -175,7 +204,8 @@ cdef object kept_stop = StopIteration()
         if waiting is not None:
             self.waiting = None
             self.wait_is_over()
-            waiting.close()
+            if type(waiting) is not Waiter:
+                waiting.close()
 
 
 cdef int reraise() except -1:
@@ -205,6 +235,10 @@ cdef PyObject *next_slot(PyObject *target) except? NULL:
     answer = <object>result
     Py_DECREF(answer)
     # NULL without an exception is the end, with None.
+    if HAS_RAISED_EXCEPTION and PyBytes_CheckExact(answer):
+        if PyBytes_GET_SIZE(answer) <= KEPT_BYTES_MAX:
+            set_stop(answer)
+            return NULL
     if isinstance(answer, (tuple, BaseException)):
         answer = StopIteration(answer)
     if answer is not None:
@@ -212,19 +246,6 @@ cdef PyObject *next_slot(PyObject *target) except? NULL:
     return NULL
 
 
-cdef int fill_slots(type kind) except -1:
-    cdef PyTypeObject *slots = <PyTypeObject *>kind
-    slots.tp_as_async.am_send = send_slot
-    slots.tp_iternext = next_slot
-    return 0
-
-
-# Subclasses inherit both: they are made after this.
-fill_slots(Awaitable)
-    if HAS_RAISED_EXCEPTION and PyBytes_CheckExact(answer):
-        if PyBytes_GET_SIZE(answer) <= KEPT_BYTES_MAX:
-            set_stop(answer)
-            return NULL
 cdef void set_stop(bytes value) noexcept:
     """PyErr_SetObject(StopIteration, value), with the kept one if nobody else has it."""
     global kept_stop
@@ -245,3 +266,12 @@ cdef void set_stop(bytes value) noexcept:
     PyErr_SetRaisedException(stop)
 
 
+cdef int fill_slots(type kind) except -1:
+    cdef PyTypeObject *slots = <PyTypeObject *>kind
+    slots.tp_as_async.am_send = send_slot
+    slots.tp_iternext = next_slot
+    return 0
+
+
+# Subclasses inherit both: they are made after this.
+fill_slots(Awaitable)

@@ -56,7 +56,7 @@ cdef class Waker(ReceiveOperation):
     def close(self):
         self.reader.close()
         self.writer.close()
-        # Of a loop that is closed the last reference frees it, as asyncio's.
+        # As in _close_core().
         self.loop = None
 
 
@@ -262,6 +262,8 @@ cdef class LoopCore(Scheduling):
         self._model.unbind()
 
     def _close_core(self):
+        # Of a loop that is closed the last reference frees it, as asyncio's.
+        self.future_keywords = None
         self._model.close()
         while self.lingering:
             self.lingering.pop()._release()

@@ -11,6 +11,8 @@ cdef class Scheduling:
     cdef public bint _stopping
     cdef public object _thread_id
     cdef public object _task_factory
+    cdef dict future_keywords    # what a Future is made with; None once the loop is closed
 
     cdef double now(self) except? -1
     cdef int wake(self) noexcept
+    cdef bint waits_natively(self) noexcept

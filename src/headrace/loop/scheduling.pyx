@@ -13,6 +13,7 @@ put_in_place().
 from asyncio import base_events, format_helpers, futures, tasks
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 
 from headrace.core.handle cimport Handle, TimerHandle, make_handle
 from headrace.core.ready_queue cimport ready_push
@@ -23,6 +24,9 @@ cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object target, object name, PyObject *value) except -1
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
+        unsigned int tp_version_tag
+        PyObject *(*tp_new)(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+        int (*tp_init)(PyObject *target, PyObject *arguments, PyObject *keywords) except -1
     ctypedef struct PyMethodDef:
         const char *ml_name
         void *ml_meth
@@ -38,15 +42,30 @@ cdef extern from "Python.h":
     double PyFloat_AS_DOUBLE(PyObject *value) noexcept
     double PyLong_AsDouble(PyObject *value) except? -1
     PyObject *_PyType_Lookup(type owner, object name) noexcept
+    PyObject *PyDict_GetItemWithError(dict items, object key) except? NULL
 
 ctypedef object (*method)(object target, PyObject **values, Py_ssize_t count, PyObject *names)
 
 cdef str CONTEXT = "context"
 cdef str TIME = "time"
 cdef str CALL_AT = "call_at"
-# What time() and call_at() are while nobody has put others in their place.
+cdef str CALL_SOON = "call_soon"
+cdef str CREATE_FUTURE = "create_future"
+cdef str FUTURE = "Future"
+# What these are while nobody has put others in their place.
 cdef object plain_time = None
 cdef object plain_call_at = None
+cdef object plain_call_soon = None
+cdef object plain_create_future = None
+# The tag of the class for which waits_natively() was answered last with yes: CPython gives a class
+# a new one when an attribute of it changes.  0 is the tag of a class that has none.
+cdef unsigned int native_tag = 0
+
+# asyncio's class of futures, and where a program may put another one.
+cdef object FutureType = futures.Future
+cdef dict of_futures = futures.__dict__
+cdef bint IS_NATIVE_FUTURE = FutureType is not futures._PyFuture
+cdef tuple NOTHING = ()
 
 
 cdef class Scheduling:
@@ -57,7 +76,7 @@ cdef class Scheduling:
         self._closed = True
 
     def __setattr__(self, name, value):
-        if name == TIME or name == CALL_AT:
+        if name == TIME or name == CALL_AT or name == CALL_SOON or name == CREATE_FUTURE:
             self.is_plain = False
         PyObject_GenericSetAttr(self, name, <PyObject *>value)
 
@@ -138,7 +157,30 @@ cdef class Scheduling:
     # Tasks and futures.
 
     def create_future(self):
-        return futures.Future(loop=self)
+        """As asyncio's; but its keywords are one dictionary, until the loop is closed."""
+        cdef PyObject *kind = PyDict_GetItemWithError(of_futures, FUTURE)
+        if kind != <PyObject *>FutureType or not IS_NATIVE_FUTURE or self._closed:
+            return futures.Future(loop=self)
+        if self.future_keywords is None:
+            self.future_keywords = {"loop": self}
+        return make_future(self.future_keywords)
+
+    cdef bint waits_natively(self) noexcept:
+        """May a Waiter stand for a future?  Not where somebody wants to see how tasks wait."""
+        global native_tag
+        cdef type kind = type(self)
+        cdef unsigned int tag = (<PyTypeObject *>kind).tp_version_tag
+        if not self.is_plain or self._debug:
+            return False
+        if tag and tag == native_tag:
+            return True
+        if not (
+            has_plain(self, CALL_SOON, plain_call_soon)
+            and has_plain(self, CREATE_FUTURE, plain_create_future)
+        ):
+            return False
+        native_tag = (<PyTypeObject *>kind).tp_version_tag
+        return True
 
     def create_task(self, coro, **keywords):
         """As asyncio's; without a task factory, and but for debug mode, in native code."""
@@ -168,6 +210,19 @@ cdef class Scheduling:
 
     cdef double now(self) except? -1:
         return monotonic_seconds() if has_plain(self, TIME, plain_time) else self.time()
+
+
+cdef object make_future(dict keywords):
+    """asyncio.Future(**keywords), without a dictionary for each."""
+    cdef PyTypeObject *kind = <PyTypeObject *>FutureType
+    cdef PyObject *made = kind.tp_new(kind, <PyObject *>NOTHING, NULL)
+    cdef object future
+    if made == NULL:
+        raise MemoryError()
+    future = <object>made
+    Py_DECREF(future)  # the reference that tp_new() has given
+    kind.tp_init(made, <PyObject *>NOTHING, <PyObject *>keywords)
+    return future
 
 
 cdef bint has_plain(Scheduling loop, str name, object plain) noexcept:
@@ -335,3 +390,5 @@ any_call_at = put_in_place(
 )
 plain_time = Scheduling.__dict__[TIME]
 plain_call_at = Scheduling.__dict__[CALL_AT]
+plain_call_soon = Scheduling.__dict__[CALL_SOON]
+plain_create_future = Scheduling.__dict__[CREATE_FUTURE]

@@ -10,7 +10,6 @@ tried again now and then.
 """
 
 import socket
-from asyncio import futures
 
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -25,6 +24,7 @@ from headrace.loop.awaitable cimport Awaitable
 from headrace.loop.watchers cimport Watchers
 from headrace.models.contract cimport COMPLETED
 
+from headrace.loop.waiter cimport Waiter, make_waiter
 # The most that one sock_recv() brings, as much as one receive of a transport.
 cdef size_t SCRATCH_BYTES = 256 * 1024
 # After so many attempts in vain a descriptor is waited for first, and tried first every so often.
@@ -78,7 +78,11 @@ cdef class SocketPoll(PollOperation):
     cdef int completed(self, int result, unsigned int flags) except -1:
         cdef object future = self.future
         self.future = None
-        if future is None or future.done():
+        if future is None:
+            return 0
+        if type(future) is Waiter and result >= 0:
+            return (<Waiter>future).finish()
+        if future.done():
             return 0
         if result < 0:
             future.set_exception(os_error(-result))
@@ -123,17 +127,20 @@ cdef class SocketCall(Awaitable):
         return True
 
     cdef object wait(self):
-        """Start a poll, and wait for the future that it completes."""
+        """Start a poll, and wait for the Waiter or the future that it completes."""
         cdef SocketPoll poll = SocketPoll.__new__(SocketPoll)
         poll.set_up(self.operation.fd, self.operation.events)
         poll.sock = self.sock
-        future = futures.Future(loop=self.loop)
+        if self.loop.waits_natively():
+            future = make_waiter(self.loop)
+        else:
+            future = self.loop.create_future()
         poll.future = future
         if self.loop._model.start(poll) == COMPLETED:
             poll.completed(poll.result, 0)
         else:
             self.poll = poll
-        self.waiting = iter(future)
+        self.waiting = future if type(future) is Waiter else iter(future)
         return None
 
     cdef int wait_is_over(self) except -1:

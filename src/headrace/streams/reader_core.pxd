@@ -7,7 +7,7 @@ cdef class ReaderCore:
     cdef PyObject **feeder    # BORROWED: where the protocol that feeds it has its address, or NULL
     cdef object loop
     cdef object transport
-    cdef object waiter        # the future of whoever waits for data
+    cdef object waiter        # what whoever waits for data waits for
     cdef object error
     cdef object given_limit
     cdef public object _source_traceback

@@ -18,6 +18,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
+from headrace.loop.scheduling cimport Scheduling
+from headrace.loop.waiter cimport Waiter, make_waiter
+
 cdef extern from "Python.h":
     PyObject **_PyObject_GetDictPtr(object instance)
     void Py_CLEAR(PyObject *reference)
@@ -213,7 +216,9 @@ cdef class ReaderCore:
         waiter = self.waiter
         if waiter is not None:
             self.waiter = None
-            if not waiter.cancelled():
+            if type(waiter) is Waiter:
+                (<Waiter>waiter).finish()
+            elif not waiter.cancelled():
                 waiter.set_result(None)
         if self.transport is not None and not self.paused:
             size = self.size()
@@ -244,7 +249,7 @@ cdef class ReaderCore:
     # Waiting.
 
     cdef object begin_wait(self, str name):
-        """What to wait for until data or the end have come."""
+        """What to wait for until data or the end have come: a Waiter, or else a future."""
         if self.waiter is not None:
             raise RuntimeError(
                 f"{name}() called while another coroutine is already waiting for incoming data"
@@ -255,5 +260,8 @@ cdef class ReaderCore:
             # Who waits while the transport does would wait for ever.
             self.paused = False
             self.transport.resume_reading()
-        self.waiter = self.loop.create_future()
+        if isinstance(self.loop, Scheduling) and (<Scheduling>self.loop).waits_natively():
+            self.waiter = make_waiter(<Scheduling>self.loop)
+        else:
+            self.waiter = self.loop.create_future()
         return self.waiter

@@ -16,6 +16,7 @@ from headrace.streams.reader_core cimport ReaderCore
 
 cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object number, void *exception) except? -1
+from headrace.loop.waiter cimport Waiter
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *hay, size_t hay_size, const void *needle, size_t needle_size)
@@ -83,7 +84,9 @@ cdef class Reading(Awaitable):
 
     cdef object wait(self, str name):
         self.future = self.reader.begin_wait(name)
-        self.waiting = self.future.__await__()
+        self.waiting = (
+            self.future if type(self.future) is Waiter else self.future.__await__()
+        )
 
     cdef int wait_is_over(self) except -1:
         if self.reader.waiter is self.future:
