@@ -5,7 +5,9 @@
 # while there is room.  CPython's allocator is spared twice, and so is the garbage collector, which
 # counts what is allocated and looks through all that is young every 700 times.
 #
-# The memory keeps the collector's header before it; dealloc has untracked the object by then.
+# The memory keeps the collector's header before it; dealloc has untracked the object by then.  In
+# the header a mark stays, that the object was finalized: without clearing it the next one in this
+# memory never would be.
 
 from cpython.object cimport PyObject
 from libc.string cimport memset
@@ -25,6 +27,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     RECYCLED_MAX = 256
+    COLLECTOR_HEADER_BYTES = 16  # two words, PyGC_Head
 
 
 cdef struct Recycler:
@@ -50,7 +53,7 @@ cdef inline PyObject *recycler_allocate(
         return PyType_GenericAlloc(type, count)
     recycler.count -= 1
     taken = <PyObject *>recycler.memory[recycler.count]
-    memset(taken, 0, type.tp_basicsize)
+    memset(<char *>taken - COLLECTOR_HEADER_BYTES, 0, COLLECTOR_HEADER_BYTES + type.tp_basicsize)
     PyObject_Init(taken, type)
     PyObject_GC_Track(taken)
     return taken

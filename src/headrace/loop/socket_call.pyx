@@ -11,13 +11,17 @@ tried again now and then.
 
 import socket
 
+from cpython.object cimport PyObject
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
-    OUTCOME_NOT_DONE, STATE_IDLE, PollOperation, ReceiveBytesOperation,
-    ReceiveIntoOperation, SendOperation,
+    OUTCOME_NOT_DONE, READABLE, STATE_IDLE, Operation, Outcome, PollOperation,
+    ReceiveBytesOperation, ReceiveIntoOperation, SendOperation,
+)
+from headrace.core.recycler cimport (
+    PyTypeObject, Recycler, recycle, recycler_allocate, recycler_free,
 )
 from headrace.kernel.errors cimport os_error
 from headrace.loop.awaitable cimport Awaitable
@@ -251,3 +255,37 @@ cdef object send_all(SocketLoop loop, object sock, object data):
     call.sock = sock
     call.data = data
     return call
+
+
+cdef Recycler socket_polls
+cdef Recycler socket_receives
+cdef Recycler socket_sends
+
+
+cdef PyObject *allocate_socket_poll(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&socket_polls, type, count)
+
+
+cdef void free_socket_poll(void *memory) noexcept:
+    recycler_free(&socket_polls, memory)
+
+
+cdef PyObject *allocate_socket_receive(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&socket_receives, type, count)
+
+
+cdef void free_socket_receive(void *memory) noexcept:
+    recycler_free(&socket_receives, memory)
+
+
+cdef PyObject *allocate_socket_send(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&socket_sends, type, count)
+
+
+cdef void free_socket_send(void *memory) noexcept:
+    recycler_free(&socket_sends, memory)
+
+
+recycle(&socket_polls, SocketPoll, allocate_socket_poll, free_socket_poll)
+recycle(&socket_receives, SocketReceive, allocate_socket_receive, free_socket_receive)
+recycle(&socket_sends, SocketSendAll, allocate_socket_send, free_socket_send)

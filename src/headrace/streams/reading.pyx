@@ -9,14 +9,18 @@ import asyncio
 import sys
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.string cimport memchr
 
+from headrace.core.recycler cimport (
+    PyTypeObject, Recycler, recycle, recycler_allocate, recycler_free,
+)
 from headrace.loop.awaitable cimport Awaitable
+from headrace.loop.waiter cimport Waiter
 from headrace.streams.reader_core cimport ReaderCore
 
 cdef extern from "Python.h":
     Py_ssize_t PyNumber_AsSsize_t(object number, void *exception) except? -1
-from headrace.loop.waiter cimport Waiter
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *hay, size_t hay_size, const void *needle, size_t needle_size)
@@ -282,3 +286,17 @@ cdef class NativeReader(ReaderCore):
 
     def __anext__(self):
         return self.reading(KIND_NEXT_LINE) if self.is_plain else Plain.__anext__(self)
+
+
+cdef Recycler readings
+
+
+cdef PyObject *allocate_reading(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&readings, type, count)
+
+
+cdef void free_reading(void *memory) noexcept:
+    recycler_free(&readings, memory)
+
+
+recycle(&readings, Reading, allocate_reading, free_reading)

@@ -10,11 +10,14 @@ import warnings
 
 from cpython.object cimport PyObject
 
+from headrace.core.recycler cimport (
+    PyTypeObject, Recycler, recycle, recycler_allocate, recycler_free,
+)
 from headrace.loop.awaitable cimport Awaitable
+from headrace.loop.stream_transport cimport StreamTransport, has_attributes
 from headrace.streams.protocol_core cimport ProtocolCore
 from headrace.streams.reader_core cimport ReaderCore
 
-from headrace.loop.stream_transport cimport StreamTransport, has_attributes
 cdef extern from "Python.h":
     PyObject **_PyObject_GetDictPtr(object instance)
     void Py_CLEAR(PyObject *reference)
@@ -95,3 +98,17 @@ cdef class Draining(Awaitable):
         if not self.begun and not self.writer.may_go_on():
             self.waiting = drain_as_asyncio(self.writer)
         return None
+
+
+cdef Recycler drainings
+
+
+cdef PyObject *allocate_draining(PyTypeObject *type, Py_ssize_t count) noexcept:
+    return recycler_allocate(&drainings, type, count)
+
+
+cdef void free_draining(void *memory) noexcept:
+    recycler_free(&drainings, memory)
+
+
+recycle(&drainings, Draining, allocate_draining, free_draining)
