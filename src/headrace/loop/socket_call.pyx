@@ -25,10 +25,10 @@ from headrace.core.recycler cimport (
 )
 from headrace.kernel.errors cimport os_error
 from headrace.loop.awaitable cimport Awaitable
+from headrace.loop.waiter cimport Waiter, make_waiter
 from headrace.loop.watchers cimport Watchers
 from headrace.models.contract cimport COMPLETED
 
-from headrace.loop.waiter cimport Waiter, make_waiter
 # The most that one sock_recv() brings, as much as one receive of a transport.
 cdef size_t SCRATCH_BYTES = 256 * 1024
 # After so many attempts in vain a descriptor is waited for first, and tried first every so often.
@@ -42,6 +42,8 @@ cdef class SocketLoop(Watchers):
 
     def __cinit__(self, *arguments, **keywords):
         self.scratch = BufferPool(1, SCRATCH_BYTES)
+        self.receiver = ReceiveBytesOperation.__new__(ReceiveBytesOperation)
+        self.sender = SendOperation.__new__(SendOperation)
 
     def __dealloc__(self):
         free(self.vain)
@@ -110,18 +112,28 @@ cdef class SocketCall(Awaitable):
             return self.attempt_again()
         if not self.begin():
             return self.result()
-        if not self.loop.is_to_wait_first(self.operation.fd):
+        if not self.loop.is_to_wait_first(self.fd):
             done = self.perform()
-            self.loop.note_attempt(self.operation.fd, done)
+            self.loop.note_attempt(self.fd, done)
             if done:
                 return self.result()
         return self.wait()
 
     cdef object attempt_again(self):
         """The wait is over; others have had their turn since, and may have closed the socket."""
-        if self.operation.is_orphaned():
+        if self.is_orphaned():
             raise os_error(-self.operation.result)
         return self.result() if self.perform() else self.wait()
+
+    cdef bint is_orphaned(self) except -1:
+        cdef Operation operation = self.operation
+        cdef bint orphaned
+        operation.fd = self.fd
+        operation.sock = self.sock
+        orphaned = operation.is_orphaned()
+        # Others may try with the same one, and a socket that is given up must be freed.
+        operation.sock = None
+        return orphaned
 
     cdef bint perform(self) except -1:
         if self.operation.perform(&self.loop.counts.counters) == OUTCOME_NOT_DONE:
@@ -133,7 +145,8 @@ cdef class SocketCall(Awaitable):
     cdef object wait(self):
         """Start a poll, and wait for the Waiter or the future that it completes."""
         cdef SocketPoll poll = SocketPoll.__new__(SocketPoll)
-        poll.set_up(self.operation.fd, self.operation.events)
+        cdef object future
+        poll.set_up(self.fd, READABLE)
         poll.sock = self.sock
         if self.loop.waits_natively():
             future = make_waiter(self.loop)
@@ -167,8 +180,7 @@ cdef class SocketReceive(SocketCall):
 
     cdef bint begin(self) except -1:
         cdef Py_ssize_t length_max = self.size
-        cdef ReceiveBytesOperation operation
-        cdef int fd = self.loop.check_socket(self.sock)
+        self.fd = self.loop.check_socket(self.sock)
         if length_max < 0:
             raise ValueError("negative buffersize in recv")
         if length_max == 0:
@@ -176,20 +188,26 @@ cdef class SocketReceive(SocketCall):
         if <size_t>length_max > SCRATCH_BYTES and self.sock.type != socket.SOCK_STREAM:
             # What does not fit of a message is lost.
             self.message = bytearray(length_max)
-            self.operation = ReceiveIntoOperation(fd, self.message)
+            self.operation = ReceiveIntoOperation(self.fd, self.message)
         else:
-            operation = ReceiveBytesOperation.__new__(ReceiveBytesOperation)
-            operation.set_up(fd, self.loop.scratch, length_max)
-            self.operation = operation
-        self.operation.sock = self.sock
+            self.length = length_max
+            self.operation = self.loop.receiver
         return True
 
+    cdef bint perform(self) except -1:
+        if self.message is None:
+            self.loop.receiver.set_up(self.fd, self.loop.scratch, self.length)
+        return SocketCall.perform(self)
+
     cdef object result(self):
+        cdef bytes data
         if self.operation is None:
             return b""
         if self.message is not None:
             return bytes(memoryview(self.message)[:self.operation.result])
-        return (<ReceiveBytesOperation>self.operation).data
+        data = self.loop.receiver.data
+        self.loop.receiver.data = b""
+        return data
 
 
 cdef class SocketReceiveInto(SocketCall):
@@ -197,16 +215,15 @@ cdef class SocketReceiveInto(SocketCall):
         return "EventLoop.sock_recv_into"
 
     cdef bint begin(self) except -1:
-        cdef int fd = self.loop.check_socket(self.sock)
-        self.operation = ReceiveIntoOperation(fd, self.target)
-        self.operation.sock = self.sock
+        self.fd = self.loop.check_socket(self.sock)
+        self.operation = ReceiveIntoOperation(self.fd, self.target)
         return self.operation.length > 0
 
     cdef object result(self):
         return self.operation.result
 
 
-cdef class SocketSendAll(SocketCall):
+cdef class SocketSendAll(Awaitable):
     """The first attempt, which usually is the last; a coroutine sends the rest."""
 
     cdef str what(self):
@@ -214,23 +231,34 @@ cdef class SocketSendAll(SocketCall):
 
     cdef object attempt(self):
         cdef SendOperation operation
-        cdef Py_ssize_t sent = 0
+        cdef Py_ssize_t sent
         cdef int fd
-        if self.operation is not None:
+        if self.begun:
             return None  # the coroutine has sent it
         fd = self.loop.check_socket(self.sock)
         if type(self.data) is bytes:
-            operation = SendOperation.__new__(SendOperation)
+            operation = self.loop.sender
             operation.set_up(fd, True)
             operation.load(self.data)
         else:
             operation = SendOperation(fd, self.data, composed=True)
-        self.operation = operation
-        if operation.length and self.perform():
-            sent = operation.result
+        sent = self.send_some(operation)
         if <size_t>sent < operation.length:
             self.waiting = self.loop._sendall(self.sock, memoryview(self.data).cast("B")[sent:])
         return None
+
+    cdef Py_ssize_t send_some(self, SendOperation operation) except -1:
+        """How much of it the kernel has taken."""
+        cdef Outcome outcome
+        if operation.length == 0:
+            return 0
+        outcome = operation.perform(&self.loop.counts.counters)
+        operation.source = None
+        if outcome == OUTCOME_NOT_DONE:
+            return 0
+        if operation.result < 0:
+            raise os_error(-operation.result)
+        return operation.result
 
 
 cdef object receive(SocketLoop loop, object sock, object size):
