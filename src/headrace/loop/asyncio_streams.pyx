@@ -23,6 +23,7 @@ cdef extern from "Python.h":
         unsigned int tp_version_tag
     object PyObject_CallNoArgs(object callable)
     object PyObject_GetAttr(object target, object name)
+    long PyLong_AsLongAndOverflow(object number, int *overflow) except? -1
 
 cdef object Protocol = streams.StreamReaderProtocol
 cdef object Reader = streams.StreamReader
@@ -82,7 +83,7 @@ cdef bint feed_asyncio_reader(object reference, const char *data, Py_ssize_t siz
         return False
     append(buffer, data, size)
     wake(reader)
-    if len(buffer) > 2 * reader._limit:
+    if is_full(buffer, reader._limit):
         hold_back(reader)
     return True
 
@@ -114,6 +115,18 @@ cdef int append(bytearray buffer, const char *data, Py_ssize_t size) except -1:
     PyByteArray_Resize(buffer, before + size)
     memcpy(PyByteArray_AS_STRING(buffer) + before, data, size)
     return 0
+
+
+cdef bint is_full(bytearray buffer, object limit) except -1:
+    """Is there more than twice the *limit*, which is whatever compares with a number?"""
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(buffer)
+    cdef int overflow = 0
+    cdef long known
+    if type(limit) is int:
+        known = PyLong_AsLongAndOverflow(limit, &overflow)
+        # Not size > 2 * limit: that may be more than fits.
+        return overflow < 0 or overflow == 0 and size - known > known
+    return size > 2 * limit
 
 
 cdef int wake(object reader) except -1:
