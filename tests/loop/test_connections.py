@@ -25,6 +25,53 @@ def test_abort_sends_what_the_kernel_takes_at_once(run, loop):
     run(main())
 
 
+async def exchange(loop, transport, far):
+    """After it, the transport has sent something."""
+    transport.write(b"first")
+    assert await loop.sock_recv(far, 100) == b"first"
+
+
+def test_abort_after_an_exchange_sends_what_the_kernel_takes_at_once(run, loop):
+    async def main():
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        with far:
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=near)
+            await exchange(loop, transport, far)
+            transport.write(b"bye")
+            transport.write(b" all")
+            transport.abort()
+            received = b""
+            while piece := await loop.sock_recv(far, 100):
+                received += piece
+            # asyncio has tried each in write().
+            assert received == b"bye all"
+
+    run(main())
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_what_one_turn_writes_in_pieces_arrives_in_order(run, loop, pieces):
+    async def main():
+        near, far = socket.socketpair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        far.setblocking(False)
+        with far:
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=near)
+            await exchange(loop, transport, far)
+            for size in (1, 1000, 30_000):
+                written = [bytes([65 + index]) * size for index in range(pieces)]
+                for piece in written:
+                    transport.write(piece)
+                received = b""
+                while len(received) < size * pieces:
+                    received += await loop.sock_recv(far, 2**20)
+                assert received == b"".join(written)
+            transport.close()
+
+    run(main())
+
+
 def test_addresses_are_known_in_and_after_connection_lost(run, loop):
     class Asking(asyncio.Protocol):
         def __init__(self):
