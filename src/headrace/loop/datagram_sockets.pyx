@@ -90,10 +90,9 @@ cdef class ReceiveFromCall(DatagramCall):
 
     cdef bint begin(self) except -1:
         cdef ReceiveBytesFromOperation operation
-        cdef int fd = self.loop.check_socket(self.sock)
+        self.fd = self.loop.check_socket(self.sock)
         operation = ReceiveBytesFromOperation.__new__(ReceiveBytesFromOperation)
-        operation.set_up(fd, self.loop.scratch, self.size)
-        operation.sock = self.sock
+        operation.set_up(self.fd, self.loop.scratch, self.size)
         operation.data = b""
         self.operation = operation
         return True
@@ -108,9 +107,8 @@ cdef class ReceiveFromIntoCall(DatagramCall):
         return "EventLoop.sock_recvfrom_into"
 
     cdef bint begin(self) except -1:
-        cdef int fd = self.loop.check_socket(self.sock)
-        self.operation = ReceiveFromOperation(fd, memoryview(self.target), self.size)
-        self.operation.sock = self.sock
+        self.fd = self.loop.check_socket(self.sock)
+        self.operation = ReceiveFromOperation(self.fd, memoryview(self.target), self.size)
         return True
 
     cdef object result(self):
@@ -125,14 +123,12 @@ cdef class SendToCall(DatagramCall):
     cdef object attempt(self):
         """At once: unlike what is received, there mostly is room."""
         cdef SendToOperation operation
-        cdef int fd
         if self.operation is not None:
             return self.attempt_again()
-        fd = self.loop.check_socket(self.sock)
+        self.fd = self.loop.check_socket(self.sock)
         operation = SendToOperation.__new__(SendToOperation)
-        operation.set_up(fd, self.family, self.recent)
+        operation.set_up(self.fd, self.family, self.recent)
         operation.load(as_bytes(self.data), self.address, False, self.sock)
-        operation.sock = self.sock
         self.operation = operation
         return self.result() if self.perform() else self.wait()
 

@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
-    OUTCOME_NOT_DONE, READABLE, STATE_IDLE, Operation, Outcome, PollOperation,
+    OUTCOME_NOT_DONE, STATE_IDLE, Operation, Outcome, PollOperation,
     ReceiveBytesOperation, ReceiveIntoOperation, SendOperation,
 )
 from headrace.core.recycler cimport (
@@ -146,7 +146,7 @@ cdef class SocketCall(Awaitable):
         """Start a poll, and wait for the Waiter or the future that it completes."""
         cdef SocketPoll poll = SocketPoll.__new__(SocketPoll)
         cdef object future
-        poll.set_up(self.fd, READABLE)
+        poll.set_up(self.fd, self.operation.events)
         poll.sock = self.sock
         if self.loop.waits_natively():
             future = make_waiter(self.loop)
