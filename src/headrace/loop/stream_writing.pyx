@@ -1,8 +1,8 @@
 """The writing side of a stream transport.
 
 write() only gathers; at the end of the turn all that a connection has gathered goes out in one
-send.  A write beyond the high-water mark goes out at once.  One send is in flight per
-connection, which keeps the order.
+send.  A large piece goes out at once, and so does a write beyond the high-water mark.  One send is
+in flight per connection, which keeps the order.
 """
 
 import logging
@@ -21,7 +21,10 @@ cdef object logger = logging.getLogger("asyncio")
 
 # Pieces are joined up to this many bytes: one send of many pieces costs less than many sends,
 # and copying this much costs less than the system call that it saves.
-cdef size_t JOIN_BYTES_MAX = 256 * 1024
+cdef size_t JOIN_BYTES_MAX = 64 * 1024
+# A larger piece goes out at once: to copy it to what comes later in the turn would cost more than
+# another send, and until then it would push other data out of the cache.
+cdef Py_ssize_t GATHERED_BYTES_MAX = 32 * 1024
 cdef int LOST_WRITES_LOG_THRESHOLD = 5
 
 
@@ -89,7 +92,7 @@ cdef class WritingSide(ReadingSide):
         self.gather(data)
         if self.send is not None and self.send.state != STATE_IDLE:
             return self.maybe_pause_protocol()
-        if self.buffered > self.high_water:
+        if self.buffered > self.high_water or PyBytes_GET_SIZE(data) > GATHERED_BYTES_MAX:
             # Nothing is gained by waiting for more, and the kernel may take all of it.
             self.pump()
             return self.maybe_pause_protocol()

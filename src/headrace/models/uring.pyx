@@ -114,7 +114,7 @@ cdef enum:
     RECORD_GROUP = 1
 # Few completions for a large message; only what was received into is resident.
 cdef size_t BUFFER_SIZE = 32 * 1024
-cdef size_t DIRECT_SEND_MIN = 64 * 1024
+cdef size_t RING_SEND_MAX = 32 * 1024
 # Receiving in the loop's thread: into what, and which pieces in a row are worth it no more.
 cdef size_t DIRECT_BUFFER_SIZE = 256 * 1024
 cdef int DIRECT_SMALL = 16 * 1024
@@ -774,7 +774,7 @@ cdef void reconsider(ReceiveOperation operation) noexcept:
 
 cdef bint is_large_send(Operation operation) noexcept:
     """Copying this much outweighs the system call; and it need not wait for the turn's end."""
-    return operation.kind == KIND_SEND and (<SendOperation>operation).length >= DIRECT_SEND_MIN
+    return operation.kind == KIND_SEND and (<SendOperation>operation).length > RING_SEND_MAX
 
 
 cdef int ready_events(Operation operation, int revents) noexcept:
