@@ -43,6 +43,7 @@ cdef class Operation(Runnable):
     cdef public object sock         # the caller's socket object, where the descriptor is not ours
 
     cdef Outcome perform(self, Counters *counters) noexcept
+    cdef Outcome perform_now(self, Counters *counters) noexcept
     cdef Outcome transferred(self, ssize_t size, size_t wanted) noexcept
     cdef int run(self, int result, unsigned int flags) except -1
     cdef int completed(self, int result, unsigned int flags) except -1
@@ -71,7 +72,11 @@ cdef class ReceiveOperation(Operation):
     cdef BufferPool direct          # where its model lets the loop's thread receive, else None
     cdef int small_pieces           # there, in a row
     cdef unsigned int full_harvest  # when a piece has filled its buffer last
+    cdef bint was_large             # the last piece
 
+    cdef char *place(self, size_t *room) noexcept
+    cdef void leave_place(self) noexcept
+    cdef int received_in_place(self, int size) except -1
     cdef int received(self, const char *data, int result) except -1
 
 

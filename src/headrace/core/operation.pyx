@@ -16,7 +16,7 @@ from headrace.kernel.errno cimport (
 )
 
 from headrace.core.collector cimport traverse_also, traverseproc, visitproc
-from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, DIRECT, MORE
+from headrace.core.ready_queue cimport BUFFER, BUFFER_SHIFT, DIRECT, IN_PLACE, MORE
 from headrace.core.statistics cimport (
     CALL_ACCEPT4, CALL_CONNECT, CALL_GETSOCKOPT, CALL_POLL, CALL_READ, CALL_RECV, CALL_SEND,
     CALL_SENDFILE, CALL_WRITE, KIND_ACCEPT, KIND_CONNECT, KIND_POLL, KIND_READ, KIND_RECEIVE,
@@ -33,6 +33,8 @@ DONE = OUTCOME_DONE
 DONE_AND_EXHAUSTED = OUTCOME_DONE_AND_EXHAUSTED
 WAITS_READABLE = READABLE
 WAITS_WRITABLE = WRITABLE
+# From here on to copy a piece costs more than to find a place for the next one.
+cdef ssize_t LARGE_BYTES = 16 * 1024
 STATE_NAMES = ("idle", "in flight", "cancelling")
 
 
@@ -64,6 +66,10 @@ cdef class Operation(Runnable):
         self.result = 0
         self.flags = 0
         return OUTCOME_DONE
+
+    cdef Outcome perform_now(self, Counters *counters) noexcept:
+        """perform(), by a model that calls run() at once where this has something to say."""
+        return self.perform(counters)
 
     cdef Outcome transferred(self, ssize_t size, size_t wanted) noexcept:
         """What a receive or send of *wanted* bytes means that has returned *size*."""
@@ -269,6 +275,7 @@ cdef class ReceiveOperation(Operation):
             )
         if size > 0:
             self.result = <int>size
+            self.was_large = size >= LARGE_BYTES
             self.flags = BUFFER | (<unsigned int>number << BUFFER_SHIFT)
             if self.direct is not None:
                 self.flags |= DIRECT
@@ -283,6 +290,40 @@ cdef class ReceiveOperation(Operation):
         self.result = 0 if size == 0 else -errno
         return OUTCOME_DONE
 
+    cdef Outcome perform_now(self, Counters *counters) noexcept:
+        """After a large piece, the next one is received where its owner will have it."""
+        cdef size_t room = 0
+        cdef char *memory = NULL
+        cdef ssize_t size
+        cdef Outcome outcome
+        if self.was_large and self.kind == KIND_RECEIVE:
+            memory = self.place(&room)
+        if memory == NULL:
+            return ReceiveOperation.perform(self, counters)
+        counters.system_calls[CALL_RECV] += 1
+        size = socket_h.recv(self.fd, memory, room, socket_h.MSG_DONTWAIT)
+        outcome = self.transferred(size, room)
+        if size > 0:
+            self.flags = IN_PLACE
+            self.was_large = size >= LARGE_BYTES
+        else:
+            self.leave_place()
+        return outcome
+
+    cdef char *place(self, size_t *room) noexcept:
+        """Where a large piece is to go, and how much fits; NULL: into a buffer of the pool.
+
+        The owner's memory until received_in_place() or leave_place(), before anything else runs.
+        """
+        return NULL
+
+    cdef void leave_place(self) noexcept:
+        """Nothing has come."""
+
+    cdef int received_in_place(self, int size) except -1:
+        """*size* bytes have come into the place."""
+        return 0
+
     cdef int run(self, int result, unsigned int flags) except -1:
         cdef int number
         # One of before may come up after the model has changed its way.
@@ -290,6 +331,8 @@ cdef class ReceiveOperation(Operation):
         if not flags & BUFFER:
             if not flags & MORE:
                 self.retire()
+            if flags & IN_PLACE:
+                return self.received_in_place(result)
             return self.received(NULL, result)
         number = flags >> BUFFER_SHIFT
         try:

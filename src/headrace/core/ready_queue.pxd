@@ -7,6 +7,7 @@ cdef enum:
     MORE = 1
     BUFFER = 2
     DIRECT = 4        # the buffer is one of ReceiveOperation.direct
+    IN_PLACE = 8      # received where ReceiveOperation.place() has said
     BUFFER_SHIFT = 16
 
 

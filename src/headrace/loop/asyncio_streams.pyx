@@ -82,10 +82,35 @@ cdef bint feed_asyncio_reader(object reference, const char *data, Py_ssize_t siz
     if type(buffer) is not bytearray:
         return False
     append(buffer, data, size)
+    appended(reader, buffer)
+    return True
+
+
+cdef char *room_of_asyncio_reader(object reference, size_t room) except? NULL:
+    """Where *room* bytes may be received into an empty reader; NULL if not into this one."""
+    cdef object reader = PyObject_CallNoArgs(reference)
+    if reader is None or not methods_are_asyncios() or reader._eof:
+        return NULL
+    buffer = reader._buffer
+    if type(buffer) is not bytearray or PyByteArray_GET_SIZE(buffer):
+        return NULL
+    PyByteArray_Resize(buffer, room)
+    return PyByteArray_AS_STRING(buffer)
+
+
+cdef int leave_room_of_asyncio_reader(object reference, size_t size) except -1:
+    """Of the room, *size* bytes were received; what data_received() does next if any were."""
+    cdef object reader = PyObject_CallNoArgs(reference)
+    buffer = reader._buffer
+    PyByteArray_Resize(buffer, size)
+    return appended(reader, buffer) if size else 0
+
+
+cdef int appended(object reader, bytearray buffer) except -1:
     wake(reader)
     if is_full(buffer, reader._limit):
         hold_back(reader)
-    return True
+    return 0
 
 
 cdef bint methods_are_asyncios() except -1:

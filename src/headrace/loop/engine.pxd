@@ -37,7 +37,8 @@ cdef class LoopCore(Scheduling):
     cdef double time_left(self) except? -2
     cdef bint spin(self, double timeout_s) except -1
     cdef int take_due_timers(self) except -1
+    cdef int run_put_off(self) except -1
     cdef int run_ready(self) except -1
-    cdef int run_ready_timed(self, size_t count) except -1
+    cdef int run_first_timed(self, ReadyQueue queue) except -1
     cdef int flush_transports(self) except -1
     cdef int claim(self, int fd) except -1

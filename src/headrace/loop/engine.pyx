@@ -19,7 +19,7 @@ from headrace.core.statistics cimport CALL_WRITE, Statistics
 from headrace.kernel.time cimport monotonic_seconds
 from headrace.kernel.unistd cimport write
 from headrace.loop.scheduling cimport Scheduling
-from headrace.models.contract cimport Model
+from headrace.models.contract cimport Model, has_received_enough
 
 # As asyncio: no wait is longer than a day.
 cdef double WAIT_S_MAX = 24 * 3600.0
@@ -111,8 +111,11 @@ cdef class LoopCore(Scheduling):
         self.counts.counters.loop_iterations += 1
         if self.flushes.count:
             self.flush_transports()
+        self._model.received_bytes = 0
         # To flush may make a protocol go on writing, to this connection or another.
-        if not (self.ready.count or self.flushes.count or self._stopping):
+        if self._model.put_off.count:
+            pass  # the last poll has brought more than one turn takes
+        elif not (self.ready.count or self.flushes.count or self._stopping):
             self.wait_for_completions()
         elif self.is_poll_due():
             self.poll()
@@ -196,38 +199,49 @@ cdef class LoopCore(Scheduling):
 
     cdef int run_ready(self) except -1:
         cdef size_t count = self.ready.count
-        if self._debug:
-            return self.run_ready_timed(count)
+        cdef bint is_timed = self._debug
         while count:
             count -= 1
-            ready_run_first(self.ready)
+            if is_timed:
+                self.run_first_timed(self.ready)
+            else:
+                ready_run_first(self.ready)
         if self.ready.count == 0:
             self.ready.shrink()
+        if self._model.put_off.count:
+            self.run_put_off()
         return 0
 
-    cdef int run_ready_timed(self, size_t count) except -1:
-        """run_ready() in debug mode: says which callback held the loop up."""
-        cdef Runnable runnable
-        cdef double start
-        cdef bint is_reported
-        while count:
+    cdef int run_put_off(self) except -1:
+        """What would have been too much for the turn before: see Model.put_off_step()."""
+        cdef ReadyQueue put_off = self._model.put_off
+        cdef size_t count = put_off.count
+        while count and not has_received_enough(self._model):
             count -= 1
-            runnable = <Runnable>self.ready.entries[self.ready.head].runnable
-            is_reported = not runnable.is_housekeeping()
-            start = monotonic_seconds()
-            if isinstance(runnable, Handle):
-                self._current_handle = runnable
-            try:
-                ready_run_first(self.ready)
-            finally:
-                self._current_handle = None
-            duration_s = monotonic_seconds() - start
-            if is_reported and duration_s >= self.slow_callback_duration:
-                what = (
-                    base_events._format_handle(runnable)
-                    if isinstance(runnable, Handle) else repr(runnable)
-                )
-                base_events.logger.warning("Executing %s took %.3f seconds", what, duration_s)
+            if self._debug:
+                self.run_first_timed(put_off)
+            else:
+                ready_run_first(put_off)
+        return 0
+
+    cdef int run_first_timed(self, ReadyQueue queue) except -1:
+        """ready_run_first() in debug mode: says which callback held the loop up."""
+        cdef Runnable runnable = <Runnable>queue.entries[queue.head].runnable
+        cdef bint is_reported = not runnable.is_housekeeping()
+        cdef double start = monotonic_seconds()
+        if isinstance(runnable, Handle):
+            self._current_handle = runnable
+        try:
+            ready_run_first(queue)
+        finally:
+            self._current_handle = None
+        duration_s = monotonic_seconds() - start
+        if is_reported and duration_s >= self.slow_callback_duration:
+            what = (
+                base_events._format_handle(runnable)
+                if isinstance(runnable, Handle) else repr(runnable)
+            )
+            base_events.logger.warning("Executing %s took %.3f seconds", what, duration_s)
         return 0
 
     cdef int claim(self, int fd) except -1:
@@ -268,6 +282,7 @@ cdef class LoopCore(Scheduling):
         while self.lingering:
             self.lingering.pop()._release()
         self.ready.clear()
+        self._model.put_off.clear()
         self.flushes.clear()
         self.timers.clear()
         self.transports.clear()
@@ -315,4 +330,6 @@ cdef class LoopCore(Scheduling):
 
     def _callbacks_pending(self):
         """How many callbacks and timers wait; for tests that look for leaks."""
-        return self.ready.count + self.flushes.count + self.timers.count
+        return (
+            self.ready.count + self._model.put_off.count + self.flushes.count + self.timers.count
+        )

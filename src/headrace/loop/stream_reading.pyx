@@ -1,21 +1,31 @@
 """The reading side of a stream transport.
 
 One multishot receive per connection; each piece of data is one data_received() with bytes of
-their exact size.  pause_reading() cancels it; what still arrives until the model has let go is
-held, since asyncio promises no data_received() after a pause.
+their exact size.  A piece comes in a buffer of the model's and is copied once; after a large one,
+for which that is a tenth of what a request costs, the next is received where it is to be: into a
+bytes object that is shrunk then, into the buffer of a BufferedProtocol, into asyncio's reader.
+pause_reading() cancels it; what still arrives until the model has let go is held, since asyncio
+promises no data_received() after a pause.
 """
 
 import logging
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBuffer_IsContiguous
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
+from cpython.memoryview cimport PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memcpy
 
 from headrace.core.operation cimport STATE_IDLE, ReceiveOperation
-from headrace.core.ready_queue cimport ready_push
+from headrace.core.ready_queue cimport Runnable, ready_push
 from headrace.kernel.errno cimport ECANCELED
 from headrace.kernel.errors cimport os_error
 from headrace.loop.asyncio_streams cimport (
-    asyncio_reader, feed_asyncio_reader, is_asyncio_stream,
+    asyncio_reader, feed_asyncio_reader, is_asyncio_stream, leave_room_of_asyncio_reader,
+    room_of_asyncio_reader,
 )
 from headrace.loop.byte_sink cimport ByteSink
 from headrace.loop.connection cimport STEP_DELIVER
@@ -24,10 +34,17 @@ from headrace.loop.flow_control cimport FlowControl
 cdef object logger = logging.getLogger("asyncio")
 
 cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize" (const char *data, Py_ssize_t size) noexcept
+    int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
+    void PyErr_Clear()
+    void Py_CLEAR(PyObject *reference)
     object PyObject_CallMethodNoArgs(object target, object name)
     object PyObject_CallMethodOneArg(object target, object name, object argument)
 
+# What a large piece is received into.  Less than the 128 KiB that glibc maps and unmaps one by one.
+cdef Py_ssize_t ROOM_BYTES = 120 * 1024
 cdef str DATA_RECEIVED = "data_received"
+cdef str BUFFER_UPDATED = "buffer_updated"
 cdef str EOF_RECEIVED = "eof_received"
 
 
@@ -43,6 +60,28 @@ cdef class StreamReceive(ReceiveOperation):
         if side is None:
             return 0  # it has already, with this end still in the queue
         return side.received(data, result)
+
+    cdef char *place(self, size_t *room) noexcept:
+        return NULL if self.side is None else self.side.place(room)
+
+    cdef void leave_place(self) noexcept:
+        self.side.leave_place()
+
+    cdef int received_in_place(self, int size) except -1:
+        cdef ReadingSide side = self.side
+        return side.received_in_place(size)
+
+
+cdef class Interruption(Runnable):
+    """What must not come up where it was raised."""
+
+    cdef object error
+
+    def __init__(self, error):
+        self.error = error
+
+    cdef int run(self, int result, unsigned int flags) except -1:
+        raise self.error
 
 
 cdef class ReadingSide(FlowControl):
@@ -113,6 +152,81 @@ cdef class ReadingSide(FlowControl):
             return self.queue_delivery()
         return self.ended(result)
 
+    cdef char *place(self, size_t *room) noexcept:
+        """Where a large piece goes, so that it is not copied: see ReceiveOperation.place()."""
+        if self.lost or self.closing or self.paused or self.held is not None:
+            return NULL
+        if self.is_buffered:
+            return self.place_in_protocol(room)
+        if self.feeds_asyncio:
+            return self.place_in_reader(room)
+        if self.sink is None or self.sink.takes_object():
+            return self.place_in_bytes(room)
+        return NULL
+
+    cdef char *place_in_bytes(self, size_t *room) noexcept:
+        """The object that will be delivered, shrunk then to its size."""
+        room[0] = ROOM_BYTES
+        self.room = new_bytes(NULL, ROOM_BYTES)
+        if self.room == NULL:
+            PyErr_Clear()  # no memory for so much
+            return NULL
+        return PyBytes_AS_STRING(<bytes>self.room)
+
+    cdef char *place_in_reader(self, size_t *room) noexcept:
+        """The bytearray of asyncio's reader, if that is empty."""
+        room[0] = ROOM_BYTES
+        try:
+            return NULL if self.reader is None else room_of_asyncio_reader(self.reader, ROOM_BYTES)
+        except Exception:
+            return NULL  # no memory, or the buffer is in use: who feeds it will say so
+
+    cdef char *place_in_protocol(self, size_t *room) noexcept:
+        """What get_buffer() returns; whatever it does, this connection may not read any more."""
+        cdef object view = None
+        try:
+            view = self.buffer_of_protocol()
+        except BaseException as error:
+            # It ends the program, or only this run of the loop; not from within an attempt.
+            ready_push(self.loop.ready, Interruption(error), 0, 0)
+        if view is None or not self.is_buffered or self.lost or self.closing or self.paused:
+            return NULL
+        room[0] = PyMemoryView_GET_BUFFER(view).len
+        Py_INCREF(view)
+        self.room = <PyObject *>view
+        return <char *>PyMemoryView_GET_BUFFER(view).buf
+
+    cdef void leave_place(self) noexcept:
+        if self.room != NULL:
+            Py_CLEAR(self.room)
+        else:
+            leave_room_of_asyncio_reader(self.reader, 0)
+
+    cdef int received_in_place(self, Py_ssize_t size) except -1:
+        cdef bytes data
+        self.delivered_turn = self.loop.turn_number()
+        if self.room == NULL:
+            return self.fed_in_place(size)
+        if not PyBytes_CheckExact(<object>self.room):
+            Py_CLEAR(self.room)
+            return self.buffer_updated(size)
+        _PyBytes_Resize(&self.room, size)
+        data = <bytes>self.room
+        self.room = NULL
+        Py_DECREF(data)
+        if self.sink is not None and self.deliver_to_stream(NULL, 0, data):
+            return 0
+        return self.deliver_bytes(data)
+
+    cdef int fed_in_place(self, Py_ssize_t size) except -1:
+        try:
+            leave_room_of_asyncio_reader(self.reader, size)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.protocol_failed(error, "Fatal error: protocol.data_received() call failed.")
+        return 0
+
     cdef int ended(self, int result) except -1:
         if result < 0:
             return self.fatal_error(os_error(-result), f"Fatal read error on {self.noun()}")
@@ -127,7 +241,7 @@ cdef class ReadingSide(FlowControl):
     cdef int deliver(self, const char *data, Py_ssize_t size) except -1:
         cdef Py_ssize_t taken
         if self.sink is not None or self.feeds_asyncio:
-            if self.deliver_to_stream(data, size):
+            if self.deliver_to_stream(data, size, None):
                 return 0
         if not self.is_buffered:
             return self.deliver_bytes(PyBytes_FromStringAndSize(data, size))
@@ -147,15 +261,21 @@ cdef class ReadingSide(FlowControl):
             size -= taken
         return 0
 
-    cdef bint deliver_to_stream(self, const char *data, Py_ssize_t size) except -1:
-        """To a native protocol or asyncio's reader; False if it wants to be told as any other."""
+    cdef bint deliver_to_stream(self, const char *data, Py_ssize_t size, bytes whole) except -1:
+        """To a native protocol or asyncio's reader; False if it wants to be told as any other.
+
+        *whole*, where it is not None, is the object that the data are, for a native protocol.
+        """
         cdef bint entered = False
         # A reference of our own: what is called may put another protocol in its place.
         cdef ByteSink sink = self.sink
         try:
             if sink is not None:
                 entered = sink.calls_users() and self.enter_context()
-                sink.take(data, size)
+                if whole is None:
+                    sink.take(data, size)
+                else:
+                    sink.take_object(whole)
                 return True
             if self.reader is None:
                 self.reader = asyncio_reader(self.protocol)
@@ -190,29 +310,49 @@ cdef class ReadingSide(FlowControl):
 
     cdef Py_ssize_t deliver_buffered(self, const char *data, Py_ssize_t size) except -1:
         """One get_buffer() and buffer_updated(); the count of bytes taken, 0 if that failed."""
-        cdef unsigned char[::1] target
         cdef Py_ssize_t taken
-        cdef str failed = "get_buffer"
+        view = self.buffer_of_protocol()
+        if view is None:
+            return 0
+        taken = min(size, PyMemoryView_GET_BUFFER(view).len)
+        memcpy(PyMemoryView_GET_BUFFER(view).buf, data, taken)
+        # The protocol may resize its buffer, which a view that is held forbids.
+        view = None
+        self.taken = taken
+        self.buffer_updated(taken)
+        return taken
+
+    cdef object buffer_of_protocol(self):
+        """A view of what the protocol wants to be received into; None if that failed."""
+        cdef Py_buffer *buffer
         entered = self.enter_context()
         try:
-            target = memoryview(self.protocol.get_buffer(-1)).cast("B")
-            if target.shape[0] == 0:
+            view = PyMemoryView_FromObject(self.protocol.get_buffer(-1))
+            buffer = PyMemoryView_GET_BUFFER(view)
+            if buffer.len == 0:
                 raise RuntimeError("get_buffer() returned an empty buffer")
-            taken = min(size, target.shape[0])
-            memcpy(&target[0], data, taken)
-            # The protocol may resize its buffer, which a view that is held forbids.
-            target = None
-            failed = "buffer_updated"
-            self.taken = taken
-            self.protocol.buffer_updated(taken)
-            return taken
+            if buffer.readonly or not PyBuffer_IsContiguous(buffer, b"C"):
+                raise BufferError("get_buffer() returned a buffer that cannot be received into")
+            return view
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.protocol_failed(error, f"Fatal error: protocol.{failed}() call failed.")
-            return 0
+            self.protocol_failed(error, "Fatal error: protocol.get_buffer() call failed.")
         finally:
             self.leave_context(entered)
+        return None
+
+    cdef int buffer_updated(self, Py_ssize_t size) except -1:
+        entered = self.enter_context()
+        try:
+            PyObject_CallMethodOneArg(self.protocol, BUFFER_UPDATED, size)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.protocol_failed(error, "Fatal error: protocol.buffer_updated() call failed.")
+        finally:
+            self.leave_context(entered)
+        return 0
 
     cdef int deliver_held(self) except -1:
         """What came while reading was paused, unless it is paused again."""

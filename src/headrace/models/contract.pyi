@@ -38,6 +38,10 @@ class Model:
     def in_flight(self) -> InFlight:
         """The operations that have been submitted and have not ended."""
 
+    @property
+    def put_off(self) -> ReadyQueue:
+        """What is ready to be received once those have run who were given data before it."""
+
     def connect(self, ready: ReadyQueue, statistics: Statistics) -> None:
         """Tell the model where completions go and where counts are kept."""
 

@@ -31,7 +31,7 @@ from headrace.kernel.errno cimport ECANCELED
 
 from headrace.core.buffer_pool cimport BufferPool
 from headrace.core.operation cimport (
-    OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation,
+    OUTCOME_NOT_DONE, STATE_CANCELLING, STATE_IDLE, STATE_IN_FLIGHT, InFlight, Operation, Outcome,
     ReceiveOperation,
 )
 from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
@@ -60,17 +60,32 @@ cdef class ComposedStep(Runnable):
             return operation.run(-ECANCELED, 0)
         if operation.is_orphaned():
             return operation.run(operation.result, 0)
-        if operation.perform(&self.model.statistics.counters) == OUTCOME_NOT_DONE:
-            return self.submit_again()
-        self.model.statistics.counters.completions += 1
-        if not operation.goes_on():
-            return operation.run(operation.result, operation.flags)
+        if is_to_put_off(self.model, operation):
+            return self.model.put_off_step(self, 0)
         # Still `queued` meanwhile: the model does not have it, and must not be asked to cancel it.
         try:
-            operation.run(operation.result, operation.flags | MORE)
+            while self.perform():
+                pass
         finally:
-            self.submit_again()
+            if operation.queued:
+                self.submit_again()
         return 0
+
+    cdef bint perform(self) except -1:
+        """Perform once; whether there is more to be had at once."""
+        cdef Operation operation = self.operation
+        cdef bint more
+        cdef Outcome outcome = operation.perform_now(&self.model.statistics.counters)
+        if outcome == OUTCOME_NOT_DONE:
+            return False
+        self.model.statistics.counters.completions += 1
+        if not operation.goes_on():
+            operation.run(operation.result, operation.flags)
+            return False
+        note_received(self.model, operation)
+        more = has_more(self.model, operation, outcome)
+        operation.run(operation.result, operation.flags | MORE)
+        return more and operation.state == STATE_IN_FLIGHT
 
     cdef int submit_again(self) except -1:
         """It was not done after all, or goes on: the model waits again."""
@@ -114,6 +129,7 @@ cdef class Model:
 
     def __cinit__(self, *arguments, **keywords):
         self.in_flight = InFlight()
+        self.put_off = ReadyQueue()
         self.generation = fork_generation()
 
     def __del__(self):
@@ -124,6 +140,7 @@ cdef class Model:
             self.close()
             if self.ready is not None:
                 self.ready.clear()
+            self.put_off.clear()
 
     def connect(self, ReadyQueue ready, Statistics statistics):
         """Tell the model where completions go and where counts are kept."""
@@ -177,6 +194,16 @@ cdef class Model:
             operation.retire()
             return CANCELLED
         return PENDING
+
+    cdef int put_off_step(self, Runnable step, int result) except -1:
+        """Let *step*, for which is_to_put_off() holds, come up in a later turn.
+
+        A hundred readers that 100 KiB have come for, all received in one turn, are 10 MiB before
+        the first of them runs: out of the cache, in memory that is fetched from the kernel and
+        given back each time.  So what is ready to be received when the turn has brought enough
+        waits until those who were given that have run, and the kernel is asked for no more.
+        """
+        return ready_push(self.put_off, step, result, 0)
 
     def start_operation(self, Operation operation):
         """start(), for tests and tools."""

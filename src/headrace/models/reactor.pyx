@@ -28,7 +28,9 @@ from headrace.core.ready_queue cimport MORE, ReadyQueue, Runnable, ready_push
 from headrace.core.statistics cimport KIND_ACCEPT, KIND_POLL, Counters
 from headrace.kernel cimport socket as socket_h
 from headrace.kernel.fork cimport fork_generation
-from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
+from headrace.models.contract cimport (
+    CANCELLED, COMPLETED, PENDING, Model, has_more, is_to_put_off, note_received,
+)
 
 REPORTS_READABLE = READABLE
 REPORTS_WRITABLE = WRITABLE
@@ -210,6 +212,8 @@ cdef class Registration(Runnable):
         cdef Reactor reactor = self.reactor
         if reactor is None:
             return 0  # forgotten or closed since it was reported
+        if self.reader is not None and is_to_put_off(reactor, self.reader):
+            return reactor.put_off_step(self, events)
         if events & AGAIN:
             self.queued = False
             events |= self.maybe_ready & self.wanted()
@@ -292,6 +296,7 @@ cdef class Registration(Runnable):
         """Try what waits on *side* until it says "not now", or has had its share."""
         cdef Operation operation
         cdef Outcome outcome
+        cdef bint more
         cdef int budget = ATTEMPTS_PER_TURN_MAX
         while self.reactor is not None:
             operation = self.reader if side == READABLE else self.writer
@@ -301,7 +306,7 @@ cdef class Registration(Runnable):
                 self.take_out(operation)
                 operation.run(operation.result, 0)
                 continue
-            outcome = operation.perform(&self.reactor.statistics.counters)
+            outcome = operation.perform_now(&self.reactor.statistics.counters)
             if outcome == OUTCOME_NOT_DONE:
                 self.drained(side)
                 return 0
@@ -319,8 +324,10 @@ cdef class Registration(Runnable):
                 if outcome == OUTCOME_DONE_AND_EXHAUSTED or budget == 0:
                     return 0
                 continue
+            note_received(self.reactor, operation)
+            more = operation.kind == KIND_ACCEPT or has_more(self.reactor, operation, outcome)
             operation.run(operation.result, operation.flags | MORE)
-            if operation.kind != KIND_ACCEPT or budget == 0:
+            if not more or budget == 0:
                 return 0
         return 0
 

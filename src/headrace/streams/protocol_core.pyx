@@ -83,6 +83,21 @@ cdef class ProtocolCore(ByteSink):
     cdef bint takes_bytes(self) noexcept:
         return self.is_plain
 
+    cdef bint takes_object(self) noexcept:
+        return (
+            self.fed != NULL and (<ReaderCore>self.fed).is_plain
+            and (<ReaderCore>self.fed).size() == 0
+        )
+
+    cdef int take_object(self, bytes data) except -1:
+        reader = self.reader()
+        if reader is None:
+            return 0  # nobody will read it
+        if isinstance(reader, ReaderCore) and (<ReaderCore>reader).is_plain:
+            return (<ReaderCore>reader).feed_object(data)
+        reader.feed_data(data)
+        return 0
+
     cdef int take(self, const char *data, Py_ssize_t size) except -1:
         reader = self.reader()
         if reader is None:
