@@ -63,6 +63,7 @@ def real() -> list[Subject]:
         degraded: dict[str, dict[str, Any]] = {
             "uring-without-defer-taskrun": {"defer_taskrun": False},
             "uring-without-multishot-receive": {"multishot_receive": False},
+            "uring-without-incremental-buffers": {"incremental_buffers": False},
         }
         for name, features in degraded.items():
             subjects.append(of_model(name, lambda features=features: Uring(**features)))

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import threading
+from random import Random
 
 import pytest
 
@@ -130,10 +131,107 @@ def test_uring_loses_nothing_when_buffers_run_out(defer_taskrun):
     assert run(main(), defer_taskrun=defer_taskrun, buffer_count=4) > 0
 
 
+async def send_pieces(pairs, rounds, seed):
+    """Messages of random lengths to every connection at once; what each should have received."""
+    random = Random(seed)
+    sent = [bytearray() for _ in pairs]
+    for _ in range(rounds):
+        for index, (_, far) in enumerate(pairs):
+            piece = random.randbytes(random.choice([1, 7, 100, 1024, 1500, 6000]))
+            sent[index] += piece
+            far.send(piece)
+        await asyncio.sleep(0)
+    return sent
+
+
+@pytest.mark.parametrize("features", [{}, {"defer_taskrun": False}, {"incremental_buffers": False}])
+@pytest.mark.parametrize("piece_max", [None, 3])
+def test_uring_finds_every_piece_of_its_buffers(features, piece_max):
+    async def main():
+        loop = asyncio.get_running_loop()
+        pool = loop._model.pool
+        if piece_max is not None:
+            pool.piece_max = piece_max
+        pairs = socket_pairs(40)
+        protocols = []
+        for near, _ in pairs:
+            _, protocol = await loop.create_connection(lambda: Collector(1), sock=near)
+            protocols.append(protocol)
+        sent = await send_pieces(pairs, 60, seed=piece_max)
+        for _, far in pairs:
+            far.close()
+        for index, protocol in enumerate(protocols):
+            assert await asyncio.wait_for(protocol.lost, 30) is None
+            assert protocol.received == sent[index]
+        assert pool.idle_count == pool.count
+
+    run(main(), **features)
+
+
+def test_uring_publishes_no_more_buffers_than_a_turn_takes():
+    async def main():
+        loop = asyncio.get_running_loop()
+        pool = loop._model.pool
+        if not pool.is_incremental:
+            pytest.skip("this kernel's buffers are not incremental")
+        assert pool.published == pool.window == 8
+        near, far = socket.socketpair()
+        _, few = await loop.create_connection(lambda: Collector(1), sock=near)
+        for number in range(1000):
+            far.send(b"x" * 100)
+            while len(few.received) <= 100 * number:
+                await asyncio.sleep(0)
+        assert pool.window == 8
+        pairs = socket_pairs(40)
+        many = []
+        for one, _ in pairs:
+            many.append((await loop.create_connection(lambda: Collector(60_000), sock=one))[1])
+        for _, other in pairs:
+            other.send(b"x" * 60_000)
+        for protocol in many:
+            await asyncio.wait_for(protocol.done, 30)
+        grown = pool.window
+        assert grown > 8
+        close_all([*pairs, (near, far)])
+        return grown
+
+    run(main())
+
+
+def test_uring_wants_fewer_buffers_when_turns_take_fewer():
+    async def main():
+        loop = asyncio.get_running_loop()
+        pool = loop._model.pool
+        if not pool.is_incremental:
+            pytest.skip("this kernel's buffers are not incremental")
+        pairs = socket_pairs(40)
+        protocols = []
+        for near, _ in pairs:
+            protocols.append(
+                (await loop.create_connection(lambda: Collector(30_000), sock=near))[1]
+            )
+        for _, far in pairs:
+            far.send(b"x" * 30_000)
+        for protocol in protocols:
+            await asyncio.wait_for(protocol.done, 30)
+        grown = pool.window
+        protocol, far = protocols[0], pairs[0][1]
+        # Each uses up a buffer, or nearly, and the first thousand turns remember the many.
+        for _ in range(2200):
+            before = len(protocol.received)
+            far.send(b"x" * 32_000)
+            while len(protocol.received) < before + 32_000:
+                await asyncio.sleep(0)
+        assert pool.window == grown // 2
+        close_all(pairs)
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "features",
-    [{"defer_taskrun": False}, {"multishot_receive": False}],
-    ids=["without DEFER_TASKRUN", "without multishot receive"],
+    [{"defer_taskrun": False}, {"multishot_receive": False}, {"incremental_buffers": False}],
+    ids=["without DEFER_TASKRUN", "without multishot receive", "without incremental buffers"],
 )
 def test_uring_serves_without_newer_features(features):
     async def main():

@@ -28,14 +28,17 @@ cdef class BufferPool:
             self.memory = NULL
             raise MemoryError()
         self.idle = <int *>malloc(count * sizeof(int))
-        if self.idle == NULL:
+        self.places = <char **>malloc(count * sizeof(char *))
+        if self.idle == NULL or self.places == NULL:
             raise MemoryError()
         self.idle_count = count
         for number in range(count):
             self.idle[number] = count - 1 - number
+            self.places[number] = self.memory + number * size
 
     def __dealloc__(self):
         free(self.idle)
+        free(self.places)
         if self.memory != NULL:
             munmap(self.memory, self.count * self.size)
 

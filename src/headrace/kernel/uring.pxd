@@ -11,7 +11,28 @@ cdef extern from *:
     #ifndef __NR_io_uring_setup
     #define __NR_io_uring_setup 425
     #endif
+    /* Linux 6.12: buffers of a ring that are taken piece by piece. */
+    #define HEADRACE_PBUF_RING_INC 2
+    #define HEADRACE_CQE_F_BUF_MORE (1u << 4)
+    /* struct io_uring_buf_reg, whose field of flags was padding before. */
+    struct headrace_buf_reg {
+        __u64 ring_addr;
+        __u32 ring_entries;
+        __u16 bgid;
+        __u16 flags;
+        __u64 resv[3];
+    };
+    _Static_assert(
+        sizeof(struct headrace_buf_reg) == sizeof(struct io_uring_buf_reg), "another layout");
     """
+    unsigned short HEADRACE_PBUF_RING_INC
+    unsigned int HEADRACE_CQE_F_BUF_MORE
+
+    struct headrace_buf_reg:
+        uint64_t ring_addr
+        uint32_t ring_entries
+        uint16_t bgid
+        uint16_t flags
 
 cdef extern from "<liburing.h>" nogil:
     struct io_uring_sqe:

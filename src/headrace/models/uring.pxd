@@ -43,6 +43,9 @@ cdef class Uring(Model):
     cdef bint has_records(self) except -1
     cdef int prepare(self, Operation operation) except -1
     cdef int fill(self, io_uring_sqe *sqe, Operation operation) noexcept
+    cdef unsigned int lend_piece(
+        self, RingBuffers buffers, int result, unsigned int flags
+    ) noexcept
     cdef int note_piece(
         self, ReceiveOperation operation, int result, unsigned int flags
     ) except -1

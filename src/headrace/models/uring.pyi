@@ -11,6 +11,7 @@ class Uring(Model):
         multishot_receive: bool = True,
         completion_entries: int = 4096,
         buffer_count: int = 256,
+        incremental_buffers: bool = True,
     ) -> None: ...
     @property
     def has_ring(self) -> bool: ...
@@ -26,6 +27,7 @@ class Uring(Model):
     def features(self) -> dict[str, bool]:
         """What this ring uses."""
 
+def kernel_release() -> tuple[int, int]: ...
 def unavailable_reason(error: OSError) -> str:
     """Why there is no ring, in a line that says where to look."""
 
