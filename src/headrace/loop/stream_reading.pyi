@@ -1,5 +1,11 @@
 from headrace.core.operation import ReceiveOperation
+from headrace.core.ready_queue import Runnable
 from headrace.loop.flow_control import FlowControl
+
+class Interruption(Runnable):
+    """An exception that ends the program, to come up in the loop's turn."""
+
+    def __init__(self, error: BaseException) -> None: ...
 
 class StreamReceive(ReceiveOperation): ...
 

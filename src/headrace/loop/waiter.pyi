@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Callable, Generator
-from contextvars import Context
 from typing import Any, final
 
 from headrace.core.ready_queue import Runnable

@@ -38,8 +38,8 @@ What the obvious does wrong, and what is done here:
   holds, when the pieces are large.  For small pieces that is nothing against the system call that
   is saved; a message of 100 KiB cost 38 us instead of 18, whatever the buffers.  So a connection
   that fills two buffers in one turn goes `direct`: the ring polls, the loop's thread receives, into
-  one hot buffer of 256 KiB or where the owner has a place for it; after 16 small pieces in a row the
-  kernel receives again.
+  one hot buffer of 256 KiB or where the owner has a place for it; after 16 small pieces in a row
+  the kernel receives again.
 * A send that is submitted goes out with the next enter, and completes there: that enter comes back
   at once, and another has to wait.  With one or two to send in a turn that is as many calls as a
   send(2) for each, but dearer ones and a turn more: 750 instructions of ours for each request.
