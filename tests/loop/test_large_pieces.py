@@ -8,11 +8,14 @@ reader.  Whatever a protocol does meanwhile, no byte is lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
 import socket
 import sys
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -415,7 +418,7 @@ class Crowd:
         return most
 
 
-REACTORS = ("select", "poll", "epoll", "epoll-edge")
+REACTORS = ("select", "poll", "epoll")
 
 
 @pytest.mark.parametrize("model", REACTORS)
@@ -509,3 +512,50 @@ def test_loop_may_be_closed_with_connections_put_off(model):
     crowd.members.clear()
     del protocol
     gc.collect()
+
+
+class Flood:
+    """A peer that has always more to send than one turn receives."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+            self.near = socket.create_connection(listening.getsockname())
+            self.far, _ = listening.accept()
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
+        self.is_over = False
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        with self.near:
+            while not self.is_over:
+                with contextlib.suppress(OSError):
+                    self.near.send(LARGE * 4)
+
+
+def test_peer_that_never_stops_sending_leaves_the_others_their_turns(headrace_loop, headrace_run):
+    async def main():
+        flood = Flood()
+        loop = headrace_loop
+        transport, flooded = await loop.create_connection(Recorder, sock=flood.far)
+        flooded.data_received = lambda data: time.sleep(0.002)
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        _, other = await loop.create_connection(Recorder, sock=near)
+        other.data_received = lambda data: other.transport.write(data)
+        flood.thread.start()
+        try:
+            await asyncio.sleep(0.1)
+            for _ in range(20):
+                before = loop.statistics()["loop_iterations"]
+                await loop.sock_sendall(far, b"x")
+                assert await asyncio.wait_for(loop.sock_recv(far, 10), 5) == b"x"
+                assert loop.statistics()["loop_iterations"] - before < 50
+        finally:
+            flood.is_over = True
+            transport.abort()
+        await flooded.lost
+        await loop.run_in_executor(None, flood.thread.join)
+        await end(other, far)
+
+    headrace_run(main())

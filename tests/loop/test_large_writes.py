@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import headrace
+
 LARGE = b"x" * 40_000
 
 
@@ -81,3 +83,16 @@ def test_large_pieces_that_wait_are_not_copied_together(headrace_loop, headrace_
         far.close()
 
     headrace_run(main())
+
+
+@pytest.mark.parametrize("size", [10, 40_000, 4_000_000])
+def test_write_on_a_closed_loop_is_refused_whatever_its_size(model, size):
+    loop = headrace.new_event_loop(model)
+    transport, _, far = loop.run_until_complete(connect())
+    loop.close()
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        transport.write(b"x" * size)
+    assert transport.get_write_buffer_size() == 0
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        transport.abort()
+    far.close()

@@ -217,6 +217,20 @@ def test_callback_taken_back_after_the_wake_is_not_called(run, loop, read):
     run(main())
 
 
+def test_wake_up_that_is_on_its_way_cannot_be_taken_back(run, loop, read):
+    reader, begin = read
+
+    async def main():
+        task, waiter = await begin()
+        ((wake_up, _),) = waiter._callbacks
+        reader.feed_data(b"x")
+        assert not waiter._callbacks
+        assert waiter.remove_done_callback(wake_up) == 0
+        assert await task == b"x"
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "call", [lambda add: add(), lambda add: add(print, 1), lambda add: add(print, other=1)]
 )

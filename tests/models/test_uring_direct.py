@@ -148,3 +148,26 @@ def test_loop_that_moves_to_another_thread_takes_direct_receives_along(loop):
     thread.start()
     thread.join(30)
     assert result == ["done"]
+
+
+def test_many_pieces_of_middle_size_are_received_directly_and_few_by_the_ring(loop):
+    """Those of one turn are more than the cache holds; a single one is not."""
+    size = 10_000
+
+    async def main():
+        alone = await connection()
+        for _ in range(5):
+            await exchange(loop, alone[0], alone[2], os.urandom(size))
+        assert receives(loop) == 0
+        crowd = [alone, *[await connection() for _ in range(59)]]
+        for _ in range(4):
+            data = os.urandom(size)
+            for _, _, far in crowd:
+                assert far.send(data) == size
+            for reader, _, _ in crowd:
+                assert await reader.readexactly(size) == data
+        assert receives(loop) > 0
+        for _, writer, far in crowd:
+            await end(writer, far)
+
+    loop.run_until_complete(main())

@@ -36,6 +36,8 @@ cdef extern from "Python.h":
         PYGEN_NEXT
         PYGEN_RETURN
     ctypedef struct PyStopIterationObject:
+        PyObject *dict
+        PyObject *notes
         PyObject *context
         PyObject *cause
         PyObject *traceback
@@ -246,17 +248,27 @@ cdef PyObject *next_slot(PyObject *target) except? NULL:
     return NULL
 
 
+cdef bint is_untouched(PyStopIterationObject *stop) noexcept:
+    return (
+        Py_REFCNT(<PyObject *>stop) == 1 and stop.traceback == NULL and stop.context == NULL
+        and stop.cause == NULL and stop.dict == NULL and stop.notes == NULL
+    )
+
+
 cdef void set_stop(bytes value) noexcept:
-    """PyErr_SetObject(StopIteration, value), with the kept one if nobody else has it."""
+    """PyErr_SetObject(StopIteration, value), with the kept one if nobody else has it.
+
+    Its `args` are empty: who sends to an awaitable by hand finds the value in `value`.
+    """
     global kept_stop
     cdef PyObject *stop = <PyObject *>kept_stop
     cdef PyStopIterationObject *fields = <PyStopIterationObject *>stop
-    if (
-        Py_REFCNT(stop) > 1 or fields.traceback != NULL
-        or fields.context != NULL or fields.cause != NULL
-    ):
-        # Somebody has caught it, or it has come a longer way: the next one is this one.
-        kept_stop = StopIteration()
+    if not is_untouched(fields):
+        # Somebody has caught it, or it has come a longer way: another one from now on.
+        try:
+            kept_stop = StopIteration()
+        except MemoryError:
+            pass  # the next one tries
         PyErr_SetObject(StopIteration, value)
         return
     Py_XDECREF(fields.value)

@@ -222,6 +222,8 @@ cdef class LoopCore(Scheduling):
                 self.run_first_timed(put_off)
             else:
                 ready_run_first(put_off)
+        if put_off.count == 0:
+            put_off.shrink()
         return 0
 
     cdef int run_first_timed(self, ReadyQueue queue) except -1:

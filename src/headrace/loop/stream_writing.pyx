@@ -89,6 +89,8 @@ cdef class WritingSide(ReadingSide):
         return 0
 
     cdef int append(self, bytes data) except -1:
+        if self.loop._closed:
+            raise RuntimeError("Event loop is closed")
         self.gather(data)
         if self.send is not None and self.send.state != STATE_IDLE:
             return self.maybe_pause_protocol()

@@ -119,6 +119,8 @@ cdef class Waiter(Runnable):
 
     @property
     def _callbacks(self):
+        if self.state != WAITS:
+            return None  # they are on their way
         first = [] if self.callback is None else [(self.callback, self.context)]
         return first + (self.others or []) or None
 
@@ -169,6 +171,8 @@ cdef class Waiter(Runnable):
 
     def remove_done_callback(self, callback):
         removed = 0
+        if self.state != WAITS:
+            return 0  # as of a Future: they are in the loop
         if self.others is not None:
             kept = [each for each in self.others if each[0] != callback]
             removed = len(self.others) - len(kept)
@@ -248,7 +252,7 @@ cdef class Waiter(Runnable):
         self.callback = None
         self.context = None
         if callback is None:
-            return 0  # taken back since
+            return 0  # the garbage collector has been here
         if self.state == FINISHED and is_wake_up(callback):
             argument = DONE
         if enter(<PyObject *>context) < 0:

@@ -18,7 +18,7 @@ cdef class Model:
     cdef unsigned long generation
     cdef public bint is_open         # set by open() and close()
     cdef bint is_fresh               # something was started or stopped since the loop asked last
-    cdef bint has_few_sends          # the turn has so few that each may have a call of its own
+    cdef bint has_few_sends          # the last flush had so few that each may have its own call
     cdef size_t received_bytes       # in this turn, by the loop's thread
     cdef readonly ReadyQueue put_off  # what receives only after those who were given that have run
 

@@ -212,8 +212,11 @@ cdef class Registration(Runnable):
         cdef Reactor reactor = self.reactor
         if reactor is None:
             return 0  # forgotten or closed since it was reported
-        if self.reader is not None and is_to_put_off(reactor, self.reader):
-            return reactor.put_off_step(self, events)
+        if self.reader is not None and not reactor.edge_triggered:
+            # What an edge has said comes up again without a poll, before those that are put off:
+            # two of that kind would have nobody polled for as long as they receive.
+            if is_to_put_off(reactor, self.reader):
+                return reactor.put_off_step(self, events)
         if events & AGAIN:
             self.queued = False
             events |= self.maybe_ready & self.wanted()

@@ -28,8 +28,9 @@ from headrace.kernel.unistd cimport (
 )
 
 cdef enum:
-    # More than the completions of a turn; the rest would wait for the next one.
-    PIECES_MAX = 8192
+    # As many as a completion can name: the rest would wait for the next turn.  What is never used
+    # of the tables for them is never touched.
+    PIECES_MAX = 65535
     WINDOW_MIN = 8
     # So many turns without need before there is less.
     CALM_TURNS = 1024
@@ -40,7 +41,7 @@ cdef class RingBuffers(BufferPool):
 
     def __cinit__(self, int count, size_t size):
         cdef void *places
-        self.piece_max = max(count, PIECES_MAX)
+        self.piece_max = PIECES_MAX
         self.window = count
         self.ring = <h.io_uring_buf_ring *>mmap(
             NULL, count * 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0

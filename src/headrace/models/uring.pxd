@@ -19,6 +19,7 @@ cdef class Uring(Model):
     cdef unsigned int completion_entries
     cdef list again         # operations to hand over once more before the next wait
     cdef unsigned int harvests  # how often completions have been taken
+    cdef size_t harvested_bytes  # and how much this time
     cdef list to_direct     # receives of large pieces, which the loop's thread will do
     cdef BufferPool direct_buffers  # into which it does
     cdef list cancel_again  # cancelled elsewhere than in the ring's thread, or missed: tell then
@@ -53,6 +54,7 @@ cdef class Uring(Model):
     cdef int prepare_cancel(self, Operation operation) except -1
     cdef int prepare_again(self) except -1
     cdef int end_multishots(self) except -1
+    cdef int forget_direct(self) except -1
     cdef int prepare_or_end(self, Operation operation) except -1
     cdef int enter(self, double timeout_s) except -1
     cdef int harvest(self) except -1
