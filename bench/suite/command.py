@@ -89,6 +89,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(
             f"unknown scenario {', '.join(sorted(unknown))}; known: {', '.join(scenario_names())}"
         )
+    if options.all and options.scenarios:
+        parser.error("--all is all scenarios: name some, or say --all")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}: at least 1")
+    if options.json is not None and not options.json.resolve().parent.is_dir():
+        parser.error(f"--json {options.json}: there is no such folder")
     if options.write and is_partial(options):
         parser.error("--write keeps whole scenarios: no --quick, --filter, --only-cell or --loops")
     if not (options.scenarios or options.all or options.list or options.page):
@@ -120,12 +126,40 @@ def chosen_cells(scenario: Scenario, plan: Plan, options: argparse.Namespace) ->
     return cells
 
 
+def measured_cells(scenario: Scenario, plan: Plan, options: argparse.Namespace) -> list[Cell]:
+    """The chosen cells in which somebody takes part that is asked for."""
+    cells = chosen_cells(scenario, plan, options)
+    if not options.loops:
+        return cells
+    names = options.loops.split(",")
+    return [cell for cell in cells if named(cell.contenders, names)]
+
+
+def require_cells(names: Sequence[str], plan: Plan, options: argparse.Namespace) -> None:
+    """Before anything is measured.
+
+    Raises:
+        SystemExit: no cell and no contender is what was asked for.
+    """
+    scenarios = [load_scenario(name) for name in names]
+    cells = [cell for each in scenarios for cell in chosen_cells(each, plan, options)]
+    if not cells:
+        raise SystemExit("bench/run: no cell is called so; bench/run --list has their names")
+    known = {contender.name for cell in cells for contender in cell.contenders}
+    unknown = set(options.loops.split(",") if options.loops else ()) - known
+    if unknown:
+        raise SystemExit(
+            f"bench/run: unknown contender {', '.join(sorted(unknown))}; "
+            f"known: {', '.join(sorted(known))}"
+        )
+
+
 def measure_scenario(scenario: Scenario, plan: Plan, options: argparse.Namespace) -> Document:
     """Measures cell after cell, and shows each as soon as it is known."""
     names = options.loops.split(",") if options.loops else None
     done: list[CellResult] = []
     document = results.document_of(scenario, plan, done)
-    for cell in chosen_cells(scenario, plan, options):
+    for cell in measured_cells(scenario, plan, options):
         with locked(options.lock):
             done.append(measure_cell(cell, named(cell.contenders, names), plan, progress(cell)))
         erase_progress()
@@ -180,6 +214,7 @@ def run(argv: Sequence[str]) -> int:
     if options.page:
         page.write()
         return 0
+    require_cells(names, plan, options)
     try:
         with stopping_signals():
             measure_all(names, plan, options)

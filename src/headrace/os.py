@@ -13,7 +13,7 @@ import errno
 import os as blocking
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from headrace.core.file_operation import (
     file_close,
@@ -60,6 +60,14 @@ __all__ = [
 
 Name = TypeVar("Name", str, bytes)
 Result = TypeVar("Result")
+
+
+class HasFileno(Protocol):
+    """A file."""
+
+    def fileno(self) -> int: ...
+
+
 Path = str | bytes | blocking.PathLike[str] | blocking.PathLike[bytes]
 
 
@@ -75,6 +83,8 @@ async def stat(path: Path | int, *, follow_symlinks: bool = True) -> blocking.st
 
 async def lstat(path: Path) -> blocking.stat_result:
     """os.lstat(): of a symbolic link itself."""
+    if isinstance(path, int):
+        raise TypeError("lstat: path should be string, bytes or os.PathLike, not int")
     return await stat(path, follow_symlinks=False)
 
 
@@ -201,7 +211,7 @@ async def read(fd: int, n: int) -> bytes:
 
     Cancelled, it has read nothing; while it waits, others must not move the descriptor.
     """
-    return await Descriptor(fd, None, False).read_bytes(n, -1, False)
+    return await Descriptor(fd, None, False).read_bytes(_not_negative(n), -1, False)
 
 
 async def write(fd: int, data: Any) -> int:
@@ -214,28 +224,34 @@ async def write(fd: int, data: Any) -> int:
 
 async def pread(fd: int, n: int, offset: int) -> bytes:
     """os.pread(): at most *n* bytes at *offset*, fewer at the end only."""
-    return await Descriptor(fd, None, False).read_bytes(n, _offset(offset), True)
+    return await Descriptor(fd, None, False).read_bytes(
+        _not_negative(n), _not_negative(offset), True
+    )
 
 
 async def pwrite(fd: int, data: Any, offset: int) -> int:
     """os.pwrite(): all of *data* at *offset*."""
-    return await Descriptor(fd, None, False).write_bytes(data, _offset(offset), True)
+    return await Descriptor(fd, None, False).write_bytes(data, _not_negative(offset), True)
 
 
-def _offset(offset: int) -> int:
-    if offset < 0:
+def _not_negative(number: int) -> int:
+    if number < 0:
         raise OSError(errno.EINVAL, blocking.strerror(errno.EINVAL))
-    return offset
+    return number
 
 
-async def fsync(fd: int) -> None:
+async def fsync(fd: int | HasFileno) -> None:
     """os.fsync(): wait until all of the file is on the disk."""
-    await do(file_sync(fd))
+    await do(file_sync(_descriptor(fd)))
 
 
-async def fdatasync(fd: int) -> None:
+async def fdatasync(fd: int | HasFileno) -> None:
     """os.fdatasync(): fsync() of the contents, and of no more than is needed to read them."""
-    await do(file_sync(fd, True))
+    await do(file_sync(_descriptor(fd), True))
+
+
+def _descriptor(file: int | HasFileno) -> int:
+    return file if isinstance(file, int) else file.fileno()
 
 
 async def ftruncate(fd: int, length: int) -> None:
@@ -265,6 +281,8 @@ async def splice(
     flags: int = 0,
 ) -> int:
     """os.splice(): move bytes from or to a pipe, which is waited for; how many, 0 at the end."""
+    if count < 0:
+        raise ValueError("count cannot be negative")
     # SPLICE_F_NONBLOCK, which Python names from 3.10 on: who is not ready is not waited for there.
     flags |= blocking.SPLICE_F_NONBLOCK
     ends = ((Descriptor(src, None, False), False), (Descriptor(dst, None, False), True))

@@ -112,3 +112,26 @@ def test_command_chooses_cells(words, names):
 def test_command_plans_the_rounds(words, rounds, seconds):
     plan = command.plan_of(command.parse_arguments(["tcp_echo", *words]))
     assert (plan.rounds, plan.seconds) == (rounds, seconds)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--all", "tcp_echo"], ["tcp_echo", "--rounds", "0"], ["tcp_echo", "--json", "/none/x.json"]],
+)
+def test_command_says_at_once_what_makes_no_sense(capsys, words):
+    with pytest.raises(SystemExit):
+        command.parse_arguments(words)
+    assert len(capsys.readouterr().err.splitlines()[-1]) > 20
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scheduling", "--loops", "uvlop"], "unknown contender uvlop; known: "),
+        (["scheduling", "--filter", "no such cell"], "no cell is called so"),
+        (["scheduling", "--only-cell", "no such cell"], "no cell is called so"),
+    ],
+)
+def test_command_measures_nothing_where_nothing_is_called_so(words, said):
+    with pytest.raises(SystemExit, match=said):
+        command.run(words)

@@ -110,6 +110,37 @@ def test_errors_are_those_of_os(run, path, tmp_path, monkeypatch, name, argument
     run(main())
 
 
+def test_mistakes_are_told_as_by_os(run, path):
+    """None for a name is an unset setting, and EFAULT would not say so."""
+
+    async def main():
+        for call in (
+            headrace.os.stat(None),
+            headrace.os.unlink(None),
+            headrace.os.mkdir(None),
+            headrace.os.rename("x", None),
+            headrace.os.symlink(None, "x"),
+            headrace.os.open(None, os.O_RDONLY),
+            headrace.os.lstat(0),
+        ):
+            with pytest.raises(TypeError):
+                await call
+        with path.open("rb") as file:
+            for call in (
+                headrace.os.read(file.fileno(), -1),
+                headrace.os.pread(file.fileno(), -1, 0),
+                headrace.os.pread(file.fileno(), 1, -1),
+            ):
+                with pytest.raises(OSError, match="Invalid argument"):
+                    await call
+            await headrace.os.fsync(file)
+            await headrace.os.fdatasync(file)
+        with pytest.raises(ValueError, match="negative"):
+            await headrace.os.splice(0, 1, -1)
+
+    run(main())
+
+
 @pytest.mark.parametrize("name", ["stat", "unlink", "mkdir", "readlink"])
 def test_null_byte_in_a_name_is_refused(run, name):
     async def main():

@@ -45,4 +45,4 @@ def test_tls_that_is_put_off_within_its_own_data_received_ends_in_order(
         server.close()
 
     headrace_run(main())
-    assert received[:1] == [b"hello"]
+    assert received[0].startswith(b"hello")  # on a busy machine what follows has come as well

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 import ssl
 from asyncio import sslproto
 
@@ -224,6 +225,22 @@ def test_variable_asks_for_asyncios_tls(headrace_run, server_tls, client_tls, mo
             assert isinstance(protocol.transport._ssl_protocol, sslproto.SSLProtocol)
             protocol.transport.abort()
             await protocol.lost
+
+    headrace_run(main())
+
+
+def test_variable_that_means_nothing_is_refused(headrace_run, client_tls, monkeypatch):
+    monkeypatch.setenv("HEADRACE_TLS", "none")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        near, far = socket.socketpair()
+        with (
+            near,
+            far,
+            pytest.raises(ValueError, match="HEADRACE_TLS=none: must be asyncio or ssl"),
+        ):
+            await loop.create_connection(Recorder, sock=near, ssl=client_tls, server_hostname="x")
 
     headrace_run(main())
 

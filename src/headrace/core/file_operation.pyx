@@ -235,6 +235,15 @@ cdef FileOperation of_kind(int kind, int fd, object path, object other_path, int
     return operation
 
 
+cdef FileOperation of_path(int kind, object path, int flags):
+    # Encoded here: None is no path, as of_kind() takes it, but a mistake.
+    return of_kind(kind, -1, encoded(path), None, flags)
+
+
+cdef FileOperation of_paths(int kind, object path, object other_path, int flags):
+    return of_kind(kind, -1, encoded(path), encoded(other_path), flags)
+
+
 cdef bytes encoded(path):
     cdef bytes name = os.fsencode(path)
     if b"\0" in name:
@@ -244,9 +253,7 @@ cdef bytes encoded(path):
 
 def file_open(path, int flags, unsigned int mode=0o777):
     """openat(2), close-on-exec; result is the descriptor, closed again if nobody takes it."""
-    cdef FileOperation operation = of_kind(
-        KIND_FILE_OPEN, -1, path, None, flags | h.O_CLOEXEC
-    )
+    cdef FileOperation operation = of_path(KIND_FILE_OPEN, path, flags | h.O_CLOEXEC)
     operation.mode = mode
     return operation
 
@@ -275,8 +282,8 @@ def file_stat(path, bint follow_symlinks=True):
         operation = of_kind(KIND_FILE_STAT, -1, b"", None, h.AT_EMPTY_PATH)
         operation.other_fd = path
     else:
-        operation = of_kind(
-            KIND_FILE_STAT, -1, path, None, 0 if follow_symlinks else h.AT_SYMLINK_NOFOLLOW
+        operation = of_path(
+            KIND_FILE_STAT, path, 0 if follow_symlinks else h.AT_SYMLINK_NOFOLLOW
         )
         operation.other_fd = h.AT_FDCWD
     operation.status = <h.statx_result *>calloc(1, sizeof(h.statx_result))
@@ -287,31 +294,31 @@ def file_stat(path, bint follow_symlinks=True):
 
 def file_rename(path, other_path):
     """renameat(2)."""
-    return of_kind(KIND_FILE_RENAME, -1, path, other_path, 0)
+    return of_paths(KIND_FILE_RENAME, path, other_path, 0)
 
 
 def file_remove(path, bint folder=False):
     """unlinkat(2) of a file, or of an empty folder."""
-    return of_kind(KIND_FILE_REMOVE, -1, path, None, h.AT_REMOVEDIR if folder else 0)
+    return of_path(KIND_FILE_REMOVE, path, h.AT_REMOVEDIR if folder else 0)
 
 
 def file_mkdir(path, unsigned int mode=0o777):
     """mkdirat(2)."""
-    cdef FileOperation operation = of_kind(KIND_FILE_MKDIR, -1, path, None, 0)
+    cdef FileOperation operation = of_path(KIND_FILE_MKDIR, path, 0)
     operation.mode = mode
     return operation
 
 
 def file_link(path, other_path, bint follow_symlinks=True):
     """linkat(2): *other_path* becomes another name of the file *path*."""
-    return of_kind(
-        KIND_FILE_LINK, -1, path, other_path, h.AT_SYMLINK_FOLLOW if follow_symlinks else 0
+    return of_paths(
+        KIND_FILE_LINK, path, other_path, h.AT_SYMLINK_FOLLOW if follow_symlinks else 0
     )
 
 
 def file_symlink(target, path):
     """symlinkat(2): *path* becomes a symbolic link to *target*."""
-    return of_kind(KIND_FILE_SYMLINK, -1, path, target, 0)
+    return of_paths(KIND_FILE_SYMLINK, path, target, 0)
 
 
 def file_splice(

@@ -31,6 +31,7 @@ from headrace.files.descriptor cimport (
 )
 from headrace.core.file_operation import file_sync, file_truncate
 from headrace.files.descriptor import ATTEMPT_BYTES_MAX, CLOSED as CLOSED_MESSAGE
+from headrace.files.settling cimport give_way, is_turn_over
 from headrace.files.settling import do
 from headrace.kernel cimport file as h
 
@@ -155,10 +156,13 @@ cdef class BinaryFile:
         cdef bytes data
         cdef Py_ssize_t done
         cdef Py_ssize_t wanted = -1 if size is None else size
+        cdef bint is_late = False
         self.check_readable()
         if self.can_take_ahead() and 0 <= wanted <= self.ahead_count():
-            return self.take_ahead(wanted)
-        if self.can_read_at_once(wanted):
+            is_late = is_turn_over()
+            if not is_late:
+                return self.take_ahead(wanted)
+        elif self.can_read_at_once(wanted):
             data = PyBytes_FromStringAndSize(NULL, wanted)
             done = self.descriptor.read_at_once(data, self.position)
             if done == wanted or (done and not self.buffer_size):
@@ -167,6 +171,8 @@ cdef class BinaryFile:
                 return data if done == wanted else data[:done]
         await self.turns.take()
         try:
+            if is_late:
+                await give_way()
             self.begin_reading()
             if wanted < 0:
                 return await self.read_all()
@@ -229,13 +235,18 @@ cdef class BinaryFile:
         """Read up to and with the next newline, *size* bytes at most; b"" at the end."""
         cdef Py_ssize_t limit = -1 if size is None else size
         cdef Py_ssize_t length
+        cdef bint is_late = False
         self.check_readable()
         if self.can_take_ahead():
             length = self.line_length(0, limit)
             if length >= 0:
-                return self.take_ahead(length)
+                is_late = is_turn_over()
+                if not is_late:
+                    return self.take_ahead(length)
         await self.turns.take()
         try:
+            if is_late:
+                await give_way()
             self.begin_reading()
             return await self.read_line(limit)
         finally:
@@ -305,13 +316,18 @@ cdef class BinaryFile:
     async def write(self, data):
         """Write *data*: into the buffer if there is room, else to the kernel; how many bytes."""
         cdef Transfer transfer
+        cdef bint is_late = False
         self.check_writable()
         transfer = transfer_from(data)
         if not self.turns.taken and not self.ahead:
             if PyByteArray_GET_SIZE(self.behind) + transfer.length < self.buffer_size:
-                return self.put_behind(transfer)
+                is_late = is_turn_over()
+                if not is_late:
+                    return self.put_behind(transfer)
         await self.turns.take()
         try:
+            if is_late:
+                await give_way()
             self.check_writable()
             self.drop_ahead()
             if PyByteArray_GET_SIZE(self.behind) + transfer.length < self.buffer_size:

@@ -2,4 +2,5 @@ from headrace.core.file_operation cimport FileOperation
 
 
 cdef bint is_budget_spent(size_t size) noexcept
-cdef object give_way()
+cpdef bint is_turn_over() noexcept
+cpdef object give_way()

@@ -1,10 +1,18 @@
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from headrace.core.file_operation import FileOperation
 
 BUDGET_BYTES: int
 CALL_BYTES: int
+BUFFERED_BYTES: int
+
+def is_turn_over() -> bool:
+    """Count a call that is served from a buffer; True if others are to have their turn first."""
+
+def give_way() -> Awaitable[None]:
+    """Until the loop's next turn, in which the budget is full again."""
 
 def refill_budget() -> None:
     """The loop's next turn has begun."""

@@ -28,6 +28,8 @@ from headrace.models.contract cimport CANCELLED, COMPLETED, Model
 # 100 us.
 BUDGET_BYTES = 1 << 20
 CALL_BYTES = 4096
+# A call that is served from a buffer counts as so many.
+BUFFERED_BYTES = 2048
 
 cdef extern from *:
     """
@@ -42,6 +44,7 @@ cdef extern from *:
 
 cdef long BUDGET = BUDGET_BYTES
 cdef long CALL_COST = CALL_BYTES
+cdef long BUFFERED_COST = BUFFERED_BYTES
 # A loop that was stopped before its next turn never refills it: then who comes later asks again.
 cdef double REFILL_S = 0.01
 
@@ -55,7 +58,16 @@ cdef bint is_budget_spent(size_t size) noexcept:
     return False
 
 
-cdef object give_way():
+cpdef bint is_turn_over() noexcept:
+    """Count a call that is served from a buffer; True if others are to have their turn first."""
+    global budget_left
+    if budget_left <= 0:
+        return True
+    budget_left -= BUFFERED_COST
+    return False
+
+
+cpdef object give_way():
     """An awaitable: until the loop's next turn, in which the budget is full again."""
     global refill_is_due, refill_asked_s
     cdef double now = monotonic_seconds()

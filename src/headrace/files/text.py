@@ -19,6 +19,7 @@ from typing import Any
 
 from headrace.files.binary import BinaryFile
 from headrace.files.descriptor import Turns
+from headrace.files.settling import give_way, is_turn_over
 
 # As TextIOWrapper's.
 CHUNK_BYTES = 8192
@@ -179,6 +180,8 @@ class TextFile:
         self._check_readable()
         await self._turns.take()
         try:
+            if is_turn_over():
+                await give_way()
             if size is None or size < 0:
                 return await self._read_all()
             await self._fill_to(size)
@@ -190,12 +193,17 @@ class TextFile:
         """Read up to and with the next newline, *size* characters at most; "" at the end."""
         self._check_readable()
         limit = -1 if size is None else size
+        is_late = False
         if not self._turns.taken:
             end = self._line_end(self._start, limit)
             if end >= 0:
-                return self._take(end - self._start)
+                is_late = is_turn_over()
+                if not is_late:
+                    return self._take(end - self._start)
         await self._turns.take()
         try:
+            if is_late:
+                await give_way()
             return await self._read_line(limit)
         finally:
             self._turns.leave()
@@ -267,6 +275,7 @@ class TextFile:
     async def truncate(self, position: int | None = None) -> int:
         """Make the file *position* bytes long, by default up to tell(); the position stays."""
         if position is None:
+            await self.flush()  # what is appended stands at the end, wherever tell() was
             position = Cookie.unpack(self.tell()).offset
         return await self._buffer.truncate(position)
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from headrace.loop.tls_transport import tls_transport
 
-# "asyncio" takes asyncio.sslproto, "ssl" works without calls of OpenSSL; anything else is "as fast
-# as it can be".  For finding out whose fault something is.
+# "asyncio" takes asyncio.sslproto, "ssl" works without calls of OpenSSL; nothing is "as fast as it
+# can be".  For finding out whose fault something is.
 VARIABLE = "HEADRACE_TLS"
+KINDS = ("", "asyncio", "ssl")
 
 _Context, _Object = ssl.SSLContext, ssl.SSLObject
 
@@ -34,6 +35,8 @@ def tls_protocol(
     if not context:
         context = sslproto._create_transport_context(server_side, server_hostname)
     kind = os.environ.get(VARIABLE, "")
+    if kind not in KINDS:
+        raise ValueError(f"{VARIABLE}={kind}: must be asyncio or ssl, or not be set")
     if kind == "asyncio" or not is_plain(context):
         return sslproto.SSLProtocol(
             loop,
