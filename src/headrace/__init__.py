@@ -51,15 +51,15 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-def new_event_loop(model: str | None = None, *, spin_us: float = 0) -> EventLoop:
+def new_event_loop(model: str | None = None, *, spin_us: float | None = None) -> EventLoop:
     """A new event loop on *model*; for asyncio.Runner(loop_factory=...) and uvicorn --loop.
 
     Without *model*: $HEADRACE_MODEL, else ``uring`` where the kernel grants one more ring, else
     ``epoll``; ``loop.model`` says which.  With *spin_us* a wait asks for so many microseconds
-    without sleeping, before it sleeps: latency for a core.
+    without sleeping, before it sleeps: latency for a core.  Without it: $HEADRACE_SPIN_US, else 0.
 
     Raises:
-        ValueError: *spin_us* is negative, or more than a second.
+        ValueError: *spin_us* is no number, negative, or more than a second.
         UnknownModelError: no model has that name.
         ModelUnavailableError: it cannot be had here, or not now; the message says why.
     """
@@ -67,11 +67,18 @@ def new_event_loop(model: str | None = None, *, spin_us: float = 0) -> EventLoop
 
 
 def run(
-    main: Coroutine[Any, Any, _T], *, model: str | None = None, debug: bool | None = None
+    main: Coroutine[Any, Any, _T],
+    *,
+    model: str | None = None,
+    debug: bool | None = None,
+    spin_us: float | None = None,
 ) -> _T:
     """asyncio.run() on a headrace loop: run *main*, answer its result, close the loop.
 
+    *model* and *spin_us* are those of new_event_loop().
+
     Raises:
+        ValueError: *spin_us* is no number, negative, or more than a second.
         RuntimeError: a loop is running in this thread; *main* can be awaited there.
         UnknownModelError: no model has that name; *main* has been closed.
         ModelUnavailableError: it cannot be had here; *main* has been closed.
@@ -82,7 +89,7 @@ def run(
 
     def loop_for_main() -> EventLoop:
         try:
-            return new_event_loop(model)
+            return new_event_loop(model, spin_us=spin_us)
         except BaseException:
             # Nobody else will await it, and "never awaited" would hide what went wrong.
             if asyncio.iscoroutine(main):

@@ -72,7 +72,21 @@ def test_spin_asks_more_often_than_a_wait():
     assert counts[1] > 10 * counts[0]
 
 
-@pytest.mark.parametrize("spin_us", [-1, float("nan"), 1_000_001])
+@pytest.mark.parametrize("spin_us", [-1, float("nan"), 1_000_001, "50"])
 def test_spin_that_is_no_sensible_time_is_refused(spin_us):
     with pytest.raises(ValueError, match=r"spin_us must be from 0 to 1,000,000 microseconds"):
         headrace.new_event_loop("epoll", spin_us=spin_us)
+
+
+def test_variable_asks_to_spin_where_the_program_does_not_say(monkeypatch):
+    monkeypatch.setenv("HEADRACE_SPIN_US", "20000")
+
+    async def main():
+        await asyncio.sleep(0.02)
+        return asyncio.get_running_loop().statistics()["system_calls"]["epoll_wait"]
+
+    spun = headrace.run(main(), model="epoll")
+    assert spun > 10 * headrace.run(main(), model="epoll", spin_us=0)
+    monkeypatch.setenv("HEADRACE_SPIN_US", "long")
+    with pytest.raises(ValueError, match=r"^\$HEADRACE_SPIN_US must be from 0 to .*: 'long'$"):
+        headrace.run(main(), model="epoll")

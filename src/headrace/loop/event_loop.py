@@ -58,14 +58,31 @@ def somaxconn() -> int:
 
 # A wait that spins longer than this would rather have a core of its own.
 SPIN_US_MAX = 1_000_000
+SPIN_VARIABLE = "HEADRACE_SPIN_US"
+
+
+def spin_seconds(spin_us: float | None) -> float:
+    """How long a wait asks before it sleeps; None is what $HEADRACE_SPIN_US says, else 0."""
+    if spin_us is not None:
+        return checked_spin("spin_us", spin_us)
+    text = os.environ.get(SPIN_VARIABLE, "") or "0"
+    try:
+        return checked_spin(f"${SPIN_VARIABLE}", float(text))
+    except ValueError:
+        return checked_spin(f"${SPIN_VARIABLE}", text)
+
+
+def checked_spin(name: str, given: object) -> float:
+    if isinstance(given, (int, float)) and 0 <= given <= SPIN_US_MAX:
+        return given / 1e6
+    raise ValueError(f"{name} must be from 0 to {SPIN_US_MAX:,} microseconds: {given!r}")
 
 
 class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model."""
 
-    def __init__(self, model: str | Model | None = None, *, spin_us: float = 0) -> None:
-        if not 0 <= spin_us <= SPIN_US_MAX:
-            raise ValueError(f"spin_us must be from 0 to {SPIN_US_MAX:,} microseconds: {spin_us!r}")
+    def __init__(self, model: str | Model | None = None, *, spin_us: float | None = None) -> None:
+        spin_s = spin_seconds(spin_us)
         # If this fails, the loop has never been open.
         if isinstance(model, Model):
             opened = model
@@ -73,7 +90,7 @@ class EventLoop(DatagramMethods, ProcessMethods, asyncio.BaseEventLoop):
         else:
             opened = registry.open_model(model, self._open)
         asyncio.BaseEventLoop.__init__(self)
-        self._spin_s = spin_us / 1e6
+        self._spin_s = spin_s
         if opened.has_own_clock:
             # On the instance, as a patched loop.time() would stand: other models pay nothing.
             self.time = opened.time  # type: ignore[method-assign]

@@ -14,21 +14,30 @@ logger: logging.Logger
 _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.BaseProtocol)
 
 SPIN_US_MAX: int
+SPIN_VARIABLE: str
+
+def spin_seconds(spin_us: float | None) -> float:
+    """How long a wait asks before it sleeps; None is what $HEADRACE_SPIN_US says, else 0."""
 
 def somaxconn() -> int:
     """The longest listen backlog that the system grants."""
+
+def checked_spin(name: str, given: object) -> float: ...
 
 class EventLoop(asyncio.BaseEventLoop):
     """An asyncio event loop on one I/O model: its name, or a Model that was not opened yet.
 
     *spin_us*: for so many microseconds a wait asks without sleeping, before it sleeps.  That is for
     latency, where a core is to spare: to be woken takes 10 to 30 us, asking again less than one.
+    Without it: $HEADRACE_SPIN_US, else 0.
 
     Raises:
-        ValueError: *spin_us* is negative, or more than a second.
+        ValueError: *spin_us* is no number, negative, or more than a second.
     """
 
-    def __init__(self, model: str | Model | None = None, *, spin_us: float = 0) -> None: ...
+    def __init__(
+        self, model: str | Model | None = None, *, spin_us: float | None = None
+    ) -> None: ...
     @property
     def model(self) -> str:
         """The name of the I/O model that the loop runs on."""
