@@ -79,16 +79,19 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_arrive() -> Iterator[None]:
-    """SIGINT as a terminal's programs have it, for this process and for those that it starts.
+    """SIGINT and SIGHUP as a terminal's programs have them, for this process and those it starts.
 
-    A shell without job control ignores it in what it starts in the background, children inherit
-    that, and whoever waits for one that was interrupted waits for ever.
+    A shell without job control ignores the one in what it starts in the background, nohup the
+    other; children inherit that, and whoever waits for one that was interrupted waits for ever.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.getsignal(number) for number in usual}
+    for number, handler in usual.items():
+        if before[number] is signal.SIG_IGN:
+            signal.signal(number, handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @contextlib.contextmanager
