@@ -88,7 +88,7 @@ def test_run_on_an_unavailable_model_leaves_no_coroutine_that_was_never_awaited(
     async def main():
         pass
 
-    def unavailable(model=None):
+    def unavailable(model=None, *, spin_us=None):
         raise headrace.ModelUnavailableError("not here")
 
     monkeypatch.setattr(headrace, "new_event_loop", unavailable)
