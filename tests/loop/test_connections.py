@@ -31,6 +31,7 @@ async def exchange(loop, transport, far):
     assert await loop.sock_recv(far, 100) == b"first"
 
 
+@pytest.mark.prompt  # the send of the exchange has come back
 def test_abort_after_an_exchange_sends_what_the_kernel_takes_at_once(run, loop):
     async def main():
         near, far = socket.socketpair()
