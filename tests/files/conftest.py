@@ -91,6 +91,34 @@ def run_simulated() -> Callable[[Faults, Callable[[], Awaitable[None]]], None]:
     return run_with
 
 
+class Turns:
+    """Counts the loop's turns, in a task of its own."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextlib.asynccontextmanager
+    async def counted(self) -> AsyncIterator[Turns]:
+        task = asyncio.ensure_future(self._run())
+        await asyncio.sleep(0)
+        self.count = 0
+        try:
+            yield self
+        finally:
+            task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def turns() -> Turns:
+    """async with turns.counted(): turns.count is how often others could run."""
+    return Turns()
+
+
 @contextlib.asynccontextmanager
 async def opened_slowly(*arguments: Any, **keywords: Any) -> AsyncIterator[Any]:
     """headrace.open(), of a file of which nothing is read or written at once."""

@@ -354,39 +354,24 @@ def test_many_preads_run_side_by_side(run, opened, path):
     run(main())
 
 
-def test_reader_of_cached_data_lets_others_run(run, path):
+def test_reader_of_cached_data_lets_others_run(run, turns, path):
     """What never waits gives way all the same."""
 
-    async def ticker(ticks):
-        while True:
-            ticks.append(1)
-            await asyncio.sleep(0)
-
     async def main():
-        ticks = []
-        task = asyncio.create_task(ticker(ticks))
-        async with headrace.open(path, "rb") as file:
+        async with headrace.open(path, "rb") as file, turns.counted():
             for number in range(5000):
                 await file.pread(4096, number * 10)
-        task.cancel()
-        assert len(ticks) > 5000 * 4096 * 2 // (1 << 20) // 2
+            assert turns.count > 5000 * 4096 * 2 // (1 << 20) // 2
 
     run(main())
 
 
 @pytest.mark.parametrize("how", ["read", "read of a size", "pread", "readinto", "unbuffered"])
-def test_one_large_read_lets_others_run(run, tmp_path, how):
+def test_one_large_read_lets_others_run(run, turns, tmp_path, how):
     """Whatever its size, it goes by pieces of the budget."""
     path = tmp_path / "large"
     path.write_bytes(CONTENTS * 40)
     size = len(CONTENTS) * 40
-    turns = 0
-
-    async def ticker():
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
     async def read_by(file):
         if how == "pread":
@@ -400,13 +385,9 @@ def test_one_large_read_lets_others_run(run, tmp_path, how):
 
     async def main():
         async with headrace.open(path, "rb", buffering=0 if how == "unbuffered" else -1) as file:
-            task = asyncio.create_task(ticker())
-            await asyncio.sleep(0)
-            before = turns
-            same = await read_by(file) == CONTENTS * 40
-            task.cancel()
-            assert same
-            assert turns - before >= 6
+            async with turns.counted():
+                assert await read_by(file) == CONTENTS * 40
+                assert turns.count >= 6
 
     run(main())
 

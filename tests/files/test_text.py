@@ -139,55 +139,35 @@ def test_truncate_of_an_appended_file_cuts_nothing_that_was_there(run, opened, p
 
 @pytest.mark.parametrize("mode", ["r", "rb"])
 @pytest.mark.parametrize("how", ["lines", "readline", "read"])
-def test_buffered_reader_lets_others_run(run, tmp_path, mode, how):
+def test_buffered_reader_lets_others_run(run, turns, tmp_path, mode, how):
     path = tmp_path / "lines"
     path.write_text("line\n" * 20_000)
 
     async def main():
-        turns = 0
-
-        async def count():
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        counting = asyncio.ensure_future(count())
-        async with headrace.open(path, mode) as file:
+        async with headrace.open(path, mode) as file, turns.counted():
             if how == "lines":
                 assert len([line async for line in file]) == 20_000
             elif how == "readline":
                 assert len([await file.readline() for _ in range(20_000)]) == 20_000
             else:
                 assert len([await file.read(5) for _ in range(20_000)]) == 20_000
-        counting.cancel()
-        assert turns > 20
+            assert turns.count > 20
 
     run(main())
 
 
 @pytest.mark.parametrize(("mode", "data"), [("w", "x\n"), ("wb", b"x\n")])
-def test_buffered_writer_lets_others_run_and_keeps_the_order(run, tmp_path, mode, data):
+def test_buffered_writer_lets_others_run_and_keeps_the_order(run, turns, tmp_path, mode, data):
     path = tmp_path / "written"
 
     async def main():
-        turns = 0
-
-        async def count():
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        counting = asyncio.ensure_future(count())
-        async with headrace.open(path, mode) as file:
+        async with headrace.open(path, mode) as file, turns.counted():
             for _ in range(20_000):
                 assert await file.write(data) == 2
             first, second = data[:1] * 2, data[1:] * 2
             for _ in range(5_000):
                 await asyncio.gather(file.write(first), file.write(second))
-        counting.cancel()
-        assert turns > 20
+            assert turns.count > 20
 
     run(main())
     assert path.read_text() == "x\n" * 20_000 + "xx\n\n" * 5_000

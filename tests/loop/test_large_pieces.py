@@ -538,14 +538,20 @@ def test_peer_that_never_stops_sending_leaves_the_others_their_turns(headrace_lo
         flood = Flood()
         loop = headrace_loop
         transport, flooded = await loop.create_connection(Recorder, sock=flood.far)
-        flooded.data_received = lambda data: time.sleep(0.002)
+        begun = asyncio.Event()
+
+        def work(data: bytes) -> None:
+            begun.set()
+            time.sleep(0.002)  # so that there is always more when it has ended
+
+        flooded.data_received = work
         near, far = socket.socketpair()
         far.setblocking(False)
         _, other = await loop.create_connection(Recorder, sock=near)
         other.data_received = lambda data: other.transport.write(data)
         flood.thread.start()
         try:
-            await asyncio.sleep(0.1)
+            await begun.wait()
             for _ in range(20):
                 before = loop.statistics()["loop_iterations"]
                 await loop.sock_sendall(far, b"x")

@@ -40,7 +40,8 @@ def test_tls_that_is_put_off_within_its_own_data_received_ends_in_order(
         )
         for _ in range(3):
             transport.write(b"hello")
-            await asyncio.sleep(0.01)
+            while not received:
+                await asyncio.sleep(0)
         transport.abort()
         server.close()
 

@@ -11,7 +11,8 @@ import pytest
 import headrace
 from headrace.core.operation import SendOperation
 from headrace.models import registry
-from headrace.models.uring import Uring, unavailable_reason
+from headrace.models.ring_support import unavailable_reason
+from headrace.models.uring import Uring
 
 pytestmark = pytest.mark.skipif(
     registry.unavailable_reason("uring") is not None, reason="no io_uring here"

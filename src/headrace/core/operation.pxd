@@ -70,10 +70,10 @@ cdef class AcceptOperation(Operation):
 cdef class ReceiveOperation(Operation):
     cdef BufferPool pool
     cdef BufferPool direct          # where its model lets the loop's thread receive, else None
-    cdef int small_pieces           # there, in a row
+    cdef unsigned char small_pieces  # there, in a row
     cdef unsigned int full_harvest  # when a piece has filled its buffer last
-    cdef bint asks_direct  # the model is to receive it directly, from the next wait on
-    cdef bint was_large             # the last piece
+    cdef flag asks_direct           # the model is to receive it directly, from the next wait on
+    cdef flag was_large             # the last piece
 
     cdef char *place(self, size_t *room) noexcept
     cdef void leave_place(self) noexcept

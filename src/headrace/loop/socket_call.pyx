@@ -249,11 +249,10 @@ cdef class SocketSendAll(Awaitable):
 
     cdef Py_ssize_t send_some(self, SendOperation operation) except -1:
         """How much of it the kernel has taken."""
-        cdef Outcome outcome
-        if operation.length == 0:
-            return 0
-        outcome = operation.perform(&self.loop.counts.counters)
-        operation.source = None
+        cdef Outcome outcome = OUTCOME_NOT_DONE
+        if operation.length:
+            outcome = operation.perform(&self.loop.counts.counters)
+        operation.source = None  # the loop's own keeps nothing of its callers
         if outcome == OUTCOME_NOT_DONE:
             return 0
         if operation.result < 0:

@@ -7,7 +7,7 @@ in flight per connection, which keeps the order.
 
 import logging
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 
 from headrace.core.operation cimport STATE_IDLE, SendOperation
 from headrace.core.ready_queue cimport ready_push
@@ -133,15 +133,11 @@ cdef class WritingSide(ReadingSide):
 
     cdef int load(self) except -1:
         """Give the send operation the next bytes; 0 if there are none."""
-        cdef bytes data
         if self.send.source is not None:
             return 1
         if self.chunks is None:
             return 0
-        data = self.next_chunk()
-        self.send.source = data
-        self.send.memory = PyBytes_AS_STRING(data)
-        self.send.length = PyBytes_GET_SIZE(data)
+        self.send.load(self.next_chunk())
         return 1
 
     cdef bytes next_chunk(self):

@@ -10,7 +10,7 @@ published again.
   before.  Hence only from Linux 6.16 on, which posts completions in the order in which the buffer
   was filled: before, one that ends a request could come after others that were later.
 * A window.  The kernel takes buffers in the order of the ring, all in turn, so that what is
-  published decides how much memory is touched, 8 MiB or 256 KiB.  Only as many buffers are
+  published decides how much memory is touched: up to 8 MiB, or 256 KiB.  Only as many buffers are
   published as twice what a turn takes; which ones is a stack, the last used first.
 * What is lent is remembered here, because a new ring (another thread, a forked child) must not be
   given that.

@@ -26,9 +26,3 @@ class Uring(Model):
     @property
     def features(self) -> dict[str, bool]:
         """What this ring uses."""
-
-def kernel_release() -> tuple[int, int]: ...
-def unavailable_reason(error: OSError) -> str:
-    """Why there is no ring, in a line that says where to look."""
-
-def permission_hint() -> str: ...

@@ -70,8 +70,8 @@ something to hand over or IORING_SQ_TASKRUN says that it has completions to give
 from cpython.object cimport PyObject
 
 from headrace.kernel.errno cimport (
-    EACCES, EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOENT,
-    ENOMEM, ENOSYS, EPERM, EPROTO, ETIME,
+    EAGAIN, EBUSY, ECANCELED, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM,
+    ENOSYS, EPROTO, ETIME,
 )
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -105,7 +105,8 @@ from headrace.models.ring_buffers cimport RingBuffers
 from headrace.models.ring_files cimport fill_file, ring_takes_file
 
 import os
-import re
+
+from headrace.models.ring_support import kernel_release, unavailable_reason
 
 cdef enum:
     SQ_ENTRIES = 256
@@ -120,6 +121,7 @@ cdef enum:
     RECORD_GROUP = 1
 # Few completions for a large message; only what was received into is resident.
 cdef size_t BUFFER_SIZE = 32 * 1024
+# What is longer is sent directly: see the list above.
 cdef size_t RING_SEND_MAX = 8 * 1024
 # Receiving in the loop's thread: into what, and which pieces in a row are worth it no more.
 cdef size_t DIRECT_BUFFER_SIZE = 256 * 1024
@@ -787,6 +789,7 @@ cdef class Uring(Model):
 
 
 cdef inline bint is_ring_kind(int kind) noexcept:
+    """Has the ring a request for it?  Asked for each: no object is made."""
     return (
         kind == KIND_SEND or kind == KIND_RECEIVE or kind == KIND_POLL or kind == KIND_ACCEPT
         or kind == KIND_RECEIVE_FROM
@@ -821,34 +824,3 @@ cdef int ready_events(Operation operation, int revents) noexcept:
     if revents & ~(POLLIN | POLLOUT):
         return operation.events
     return (READABLE if revents & POLLIN else 0) | (WRITABLE if revents & POLLOUT else 0)
-
-
-def kernel_release():
-    """(major, minor) of the kernel; (0, 0) if it does not say so."""
-    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def unavailable_reason(error):
-    """Why there is no ring, in a line that says where to look."""
-    reason = f"io_uring: {error.strerror}"
-    if error.errno == EINVAL or "too old" in reason:
-        return f"{reason} (Linux 5.19 is needed)"
-    if error.errno in (EPERM, EACCES):
-        return f"{reason} ({permission_hint()})"
-    if error.errno == ENOSYS:
-        return f"{reason} (a kernel without io_uring, or blocked by seccomp?)"
-    if error.errno == ENOMEM:
-        return f"{reason} (RLIMIT_MEMLOCK?)"
-    return reason
-
-
-def permission_hint():
-    try:
-        with open("/proc/sys/kernel/io_uring_disabled", encoding="ascii") as file:
-            disabled = file.read().strip()
-    except OSError:
-        disabled = "0"
-    if disabled != "0":
-        return f"kernel.io_uring_disabled is {disabled}"
-    return "blocked by seccomp?"
