@@ -99,13 +99,14 @@ def test_call_later_without_a_delay_is_a_type_error(loop):
 
 def test_every_callback_runs_in_the_context_it_was_given(run, loop):
     place = contextvars.ContextVar("place", default="nowhere")
+    names = ("soon", "later", "threadsafe", "reader", "writer")
+    expected = {**{name: name for name in names}, "given": "nowhere"}
     seen = {}
 
     def see(name):
         seen[name] = place.get()
 
     async def main():
-        done = asyncio.Event()
         near, far = socket.socketpair()
         with near, far:
             for name, schedule in {
@@ -121,14 +122,14 @@ def test_every_callback_runs_in_the_context_it_was_given(run, loop):
             given = contextvars.Context()
             loop.call_soon(see, "given", context=given)
             far.send(b"x")
-            loop.call_later(0.01, done.set)
-            await done.wait()
+            async with asyncio.timeout(10):
+                while len(seen) < len(expected):
+                    await asyncio.sleep(0.001)
             loop.remove_reader(near)
             loop.remove_writer(near)
 
     run(main())
-    names = ("soon", "later", "threadsafe", "reader", "writer")
-    assert seen == {**{name: name for name in names}, "given": "nowhere"}
+    assert seen == expected
 
 
 def test_protocol_callbacks_share_one_context_of_their_connection(run, loop):
