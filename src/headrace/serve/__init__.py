@@ -1,0 +1,1 @@
+"""The file server: FTP, FTPS and HTTP to many clients at once (docs/design/serve.md)."""

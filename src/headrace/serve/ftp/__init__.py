@@ -1,0 +1,1 @@
+"""FTP: RFC 959 and its extensions."""
