@@ -43,6 +43,17 @@ def skip_prompt(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="the model is not prompt"))
 
 
+RERUNS_MAX = 5
+"""More tests than this that pass only the second time (``--reruns``) are no noise."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and len(reporter.stats.get("rerun", ())) > RERUNS_MAX:
+        reporter.write_line(f"more than {RERUNS_MAX} tests had to be run again: that is a failure")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def _parameters(item: pytest.Item) -> set[str]:
     callspec = getattr(item, "callspec", None)
     return set(map(str, callspec.params.values())) if callspec else set()

@@ -126,7 +126,7 @@ def test_test_runs_the_paths_it_is_given_on_every_python(copy, arguments, words)
     for line in others:
         call, _, rest = line.partition(" --models ")
         models, _, given = rest.partition(" ")
-        assert call.endswith(": -m pytest -q -m not slow")
+        assert call.endswith(": -m pytest -q --reruns 1 -r R -m not slow")
         assert given == words
         tested |= set(models.split(","))
     # One of each kind, and all of them on the default Python.
@@ -134,7 +134,7 @@ def test_test_runs_the_paths_it_is_given_on_every_python(copy, arguments, words)
     own = [
         line.partition(": ")[2] for name, line in zip(names, runs, strict=True) if name == "python"
     ]
-    asked = " ".join(["-m pytest -q", *arguments])
+    asked = " ".join(["-m pytest -q --reruns 1 -r R", *arguments])
     if any("tests/cli" in argument for argument in arguments):
         assert own == [asked]
     else:  # everything, in two parts
