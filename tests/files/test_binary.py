@@ -586,3 +586,9 @@ def test_file_works_in_a_forked_child(run, path):
         await file.close()
 
     run(rest())
+
+
+def test_open_that_is_never_awaited_warns(path):
+    with pytest.warns(RuntimeWarning, match=r"Opening '.*file' mode='wb'> was never awaited"):
+        headrace.open(path, "wb")
+    assert path.read_bytes() == CONTENTS

@@ -88,6 +88,12 @@ class Opening(Generic[File]):
         self._buffering = buffering
         self._text = text
         self._file: Any = None
+        self._begun = False
+
+    def __del__(self) -> None:
+        # As coroutines do: a forgotten await is a file that was never written.
+        if not self._begun:
+            warnings.warn(f"{self!r} was never awaited", RuntimeWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         return f"<Opening {self._path!r} mode={self._mode.text!r}>"
@@ -109,6 +115,7 @@ class Opening(Generic[File]):
         await self._file.close()
 
     async def _open(self) -> File:
+        self._begun = True
         descriptor = await self._open_descriptor()
         buffer_size = self._buffering
         if buffer_size < 0 or (buffer_size == 1 and self._text is not None):
