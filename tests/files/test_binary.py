@@ -547,7 +547,9 @@ async def opened_once(path):
 
 def test_open_can_be_gathered_and_is_described(run, path):
     async def main():
-        assert "Opening" in repr(headrace.open(path))
+        opening = headrace.open(path)
+        assert "Opening" in repr(opening)
+        await (await opening).aclose()
         files = await asyncio.gather(headrace.open(path, "rb"), headrace.open(path, "rb"))
         assert "fd=" in repr(files[0])
         for file in files:
