@@ -22,9 +22,9 @@ cdef object logger = logging.getLogger("asyncio")
 # Pieces are joined up to this many bytes: one send of many pieces costs less than many sends,
 # and copying this much costs less than the system call that it saves.
 cdef size_t JOIN_BYTES_MAX = 64 * 1024
-# A larger piece goes out at once, with what was gathered before it: until the turn's end those of a
-# hundred connections push each other out of the cache (10 KiB on uring: 6.3 us, at once 5.7), and to
-# copy one to what comes later would cost more than another send.
+# A larger piece goes out at once, with what was gathered before it: until the turn's end those of
+# a hundred connections push each other out of the cache (10 KiB on uring: 6.3 us, at once 5.7), and
+# to copy one to what comes later would cost more than another send.
 cdef Py_ssize_t GATHERED_BYTES_MAX = 4 * 1024
 cdef int LOST_WRITES_LOG_THRESHOLD = 5
 
