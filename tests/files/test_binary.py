@@ -436,9 +436,13 @@ def test_wrong_arguments_are_refused_as_by_the_builtin(tmp_path, arguments, keyw
         headrace.open(path, *arguments, **keywords)
 
 
-def test_line_buffering_of_a_binary_file_warns(tmp_path):
-    with pytest.warns(RuntimeWarning, match="line buffering"):
-        headrace.open(tmp_path / "file", "wb", buffering=1)
+def test_line_buffering_of_a_binary_file_warns(run, tmp_path):
+    async def main():
+        with pytest.warns(RuntimeWarning, match="line buffering"):
+            opening = headrace.open(tmp_path / "file", "wb", buffering=1)
+        await (await opening).aclose()
+
+    run(main())
 
 
 def test_what_the_mode_does_not_allow_is_unsupported(run, path):
