@@ -1,0 +1,185 @@
+"""What the sessions of a worker share: settings, tree, users, gate, log, meters, certificate."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import ssl
+import time
+import weakref
+from collections.abc import Callable
+
+from headrace.serve.gate import Gate
+from headrace.serve.http.figures import Status
+from headrace.serve.logs import Log
+from headrace.serve.meters import Meters
+from headrace.serve.settings import BadSettings, Settings
+from headrace.serve.tree import Tree
+from headrace.serve.users import BadUsers, User, Users
+
+__all__ = ["Site"]
+
+
+class Site:
+    """Made once, by the master, before it forks; from then on each worker has its own.
+
+    Args:
+        settings: as they are at the start.
+        meters: of all workers; None: there is one only.
+        log: None: as the settings say.
+        now: seconds that never go back, the same in all processes.
+
+    Raises:
+        BadSettings: a file that the settings name is missing or wrong; one line says which and why.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        meters: Meters | None = None,
+        log: Log | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.meters = meters or Meters()
+        # Who knows all workers sets them: for the status page, and as Prometheus reads them.
+        self.status: Callable[[], Status] | None = None
+        self.metrics: Callable[[], str] | None = None
+        self.users = load_users(settings)
+        self.tls = make_tls(settings)
+        self.tree = open_tree(settings)
+        try:
+            self.log = log or open_log(settings)
+        except BadSettings:
+            self.tree.close()
+            raise
+        self.gate = Gate(settings.limits, now, self.meters)
+        # Homes are open while somebody is in them, so that their number is the sessions' affair.
+        self._homes: weakref.WeakValueDictionary[str, Tree] = weakref.WeakValueDictionary()
+
+    def __repr__(self) -> str:
+        return f"<Site {self.settings.directory!r} {self.gate!r}>"
+
+    def tree_of(self, user: User) -> Tree:
+        """The tree of a user's home; those who share a home share it.  Nobody closes it.
+
+        Raises:
+            OSError: there is no such folder.
+        """
+        if user.home == "/":
+            return self.tree
+        tree = self._homes.get(user.home)
+        if tree is None:
+            tree = self.tree.subtree(user.home)
+            self._homes[user.home] = tree
+        return tree
+
+    def reload(self) -> bool:
+        """Users, certificate and limits again, for the sessions that begin from now on.
+
+        The log's files are opened anew.  Everything else stays as it was at the start: the folder,
+        the addresses, the workers.  Where something is wrong all stays as it is, and the log says
+        what: then the answer is False.
+        """
+        self.log.reopen()
+        try:
+            settings = self.settings.again()
+            users = load_users(settings)
+            make_tls(settings)  # what is wrong in it must not reach the one in use
+            if self.tls is not None:
+                load_certificate(self.tls, settings)
+        except BadSettings as error:
+            self.log.event("reload_failed", error=str(error), pid=os.getpid())
+            return False
+        self.users = users
+        self.gate.limits = settings.limits
+        self.settings = dataclasses.replace(self.settings, limits=settings.limits)
+        self.log.event("reloaded", users=len(users), pid=os.getpid())
+        return True
+
+    def close(self) -> None:
+        """The tree and the log; the sessions have ended."""
+        self.tree.close()
+        self.log.close()
+
+
+def load_users(settings: Settings) -> Users:
+    """Raises BadSettings where the file cannot be read or a line of it is wrong."""
+    if settings.users is None:
+        return Users((), settings.anonymous)
+    try:
+        return Users.load(settings.users, settings.anonymous)
+    except BadUsers as error:
+        raise BadSettings(str(error)) from None
+
+
+def open_tree(settings: Settings) -> Tree:
+    """Raises BadSettings where the folder cannot be opened."""
+    try:
+        return Tree(
+            settings.directory, sync=settings.sync_uploads, keep_partial=settings.keep_partial
+        )
+    except OSError as error:
+        raise BadSettings(f"{settings.directory}: {error.strerror}") from None
+
+
+def open_log(settings: Settings) -> Log:
+    """Raises BadSettings where a file cannot be opened."""
+    try:
+        return Log(settings.log_format, settings.log_file, settings.xferlog)
+    except OSError as error:
+        raise BadSettings(f"{error.filename}: {error.strerror}") from None
+
+
+def make_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The server's side of TLS; None where no certificate is set.
+
+    TLS 1.2 at least, as RFC 9325 section 3.1 asks; which ciphers is OpenSSL's to know.
+
+    Raises:
+        BadSettings: certificate or key cannot be read, or do not belong together.
+    """
+    if settings.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    load_certificate(context, settings)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
+    """Into a context that may be in use: handshakes that begin from now on have it.
+
+    Raises:
+        BadSettings: as `make_tls`.
+    """
+    certificate, key = settings.tls_cert, settings.tls_key
+    assert certificate is not None
+    for file in (certificate, key):
+        try:
+            if file is not None:
+                open(file, "rb").close()
+        except OSError as error:
+            raise BadSettings(f"{file}: {error.strerror}") from None
+    named = certificate if key is None else f"{certificate} and {key}"
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except _EncryptedKey:
+        raise BadSettings(
+            f"{key or certificate}: the key is encrypted; none can be asked"
+        ) from None
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).lower().replace("_", " ")
+        raise BadSettings(f"{named}: no certificate with its key, PEM: {reason}") from None
+    except OSError as error:
+        raise BadSettings(f"{named}: {error.strerror}") from None
+
+
+class _EncryptedKey(Exception):
+    pass
+
+
+def _no_password() -> str:
+    """OpenSSL would ask at the terminal, of each worker, at each reload."""
+    raise _EncryptedKey
