@@ -1,0 +1,214 @@
+"""What takes its time: work in threads, and bodies that come in; and what is told of transfers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from headrace.serve.http.answers import CONTINUE, Answer
+from headrace.serve.http.connection import READING, WORKING, Connection
+from headrace.serve.http.core import Core, HeadLimits, Request
+from headrace.serve.http.figures import TransferStatus
+from headrace.serve.http.pace import Progress
+from headrace.serve.http.refusals import BUSY, UNEXPECTED, is_unexpected, of_error, refusal
+from headrace.serve.http.uploads import TooLarge, Uploading
+from headrace.serve.logs import Transfer
+from headrace.serve.meters import Meter
+from headrace.serve.users import User
+
+if TYPE_CHECKING:
+    from headrace.serve.site import Site
+
+# A body that nobody wants is read to its end if it is no longer than this: then the connection can
+# be used again.
+UNWANTED_BYTES_MAX = 256 * 1024
+RETRY_SOON = b"Retry-After: 10\r\n"
+# What says that an upload has its name.
+COMMITTED = (201, 204)
+
+
+class Receiving(Connection):
+    """One request at a time, and what it needs besides an answer."""
+
+    __slots__ = ("_began_s", "_core", "_executor", "_request", "_uploading", "_user")
+
+    def __init__(self, site: Site, executor: Executor | None) -> None:
+        super().__init__(site)
+        limits = site.settings.limits
+        self._core = Core(
+            HeadLimits(limits.line_bytes_max, limits.head_bytes_max, limits.fields_max)
+        )
+        self._executor = executor
+        self._began_s = 0.0
+        self._request: Request | None = None
+        self._user: User | None = None
+        self._uploading: Uploading | None = None
+
+    def _send(self, answer: Answer) -> None:
+        """The answer to the present request, or to what was none."""
+        raise NotImplementedError
+
+    # Threads.
+
+    def _in_thread(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None],
+        gone: Callable[[Any], None] | None = None,
+    ) -> None:
+        """`then` gets the outcome; or `gone`, where the connection has gone meanwhile."""
+        limits = self._site.settings.limits
+        busy = self._site.meters.get(Meter.JOBS) >= limits.threads_max + limits.jobs_queued_max
+        # What has been uploaded is not thrown away for that.
+        if busy and self._uploading is None and self._request is not None:
+            self._send(refusal(*BUSY, self._request, RETRY_SOON))
+            return
+        self._state = WORKING
+        self._site.meters.add(Meter.JOBS)
+        future = self._loop.run_in_executor(self._executor, work)
+        future.add_done_callback(lambda done: self._thread_ended(done, then, gone or self._let_go))
+
+    def _thread_ended(
+        self,
+        done: asyncio.Future[Any],
+        then: Callable[[Any], None],
+        gone: Callable[[Any], None],
+    ) -> None:
+        self._site.meters.add(Meter.JOBS, -1)
+        error = None if done.cancelled() else done.exception()
+        if self._state != WORKING or done.cancelled():
+            # The connection has gone meanwhile.
+            if not done.cancelled() and error is None:
+                gone(done.result())
+            self._drop_upload()
+            return
+        self._state = READING
+        if error is None:
+            then(done.result())
+        else:
+            self._drop_upload()
+            self._failed(error)
+        self._advance()
+
+    def _let_go(self, outcome: object) -> None:
+        """What a thread has made for a connection that is there no more."""
+        if isinstance(outcome, Answer):
+            outcome.close()
+            if self._uploading is not None:
+                self._upload_ended(complete=outcome.status in COMMITTED)
+        elif isinstance(outcome, Uploading):
+            outcome.discard()
+
+    def _failed(self, error: BaseException) -> None:
+        request = self._request
+        assert request is not None
+        if not isinstance(error, OSError) or is_unexpected(error):
+            self._site.meters.add(Meter.ERRORS)
+            self._site.log.event("http_error", address=self._address, error=repr(error))
+        if isinstance(error, OSError):
+            self._send(of_error(error, request))
+        else:
+            self._send(refusal(*UNEXPECTED, request))
+
+    # Bodies that come in.
+
+    def _receive_upload(self, uploading: Uploading) -> None:
+        request = self._request
+        assert request is not None
+        self._uploading = uploading
+        self._received_bytes = self._core.pending_bytes
+        self._began_s = self._loop.time()
+        self._progress = Progress(self._began_s)
+        self._site.meters.add(Meter.RECEIVING)
+        if not request.has_body:
+            self._end_of_body()
+        elif request.expects_continue and not self._core.pending_bytes:
+            self._transport.write(CONTINUE)
+
+    def _take(self, data: bytes) -> None:
+        uploading = self._uploading
+        if uploading is None:
+            self._unwanted_bytes += len(data)
+            if self._unwanted_bytes > UNWANTED_BYTES_MAX:
+                self._linger()
+            return
+        self._site.meters.add(Meter.BYTES_RECEIVED, len(data))
+        try:
+            uploading.take(data)
+        except (TooLarge, OSError) as error:
+            self._drop_upload()
+            assert self._request is not None
+            if isinstance(error, TooLarge):
+                self._send(refusal(error.status, str(error), self._request))
+            else:
+                self._failed(error)
+
+    def _end_of_body(self) -> None:
+        self._progress = None
+        if self._uploading is None:
+            self._unwanted_bytes = 0
+            self._since_s = self._loop.time()
+            return
+        self._in_thread(self._uploading.commit, self._committed)
+
+    def _committed(self, answer: Answer) -> None:
+        self._upload_ended(complete=answer.status in COMMITTED)
+        self._send(answer)
+
+    def _drop_upload(self) -> None:
+        self._progress = None
+        if self._uploading is not None:
+            self._uploading.discard()
+            self._upload_ended(complete=False)
+
+    def _upload_ended(self, *, complete: bool) -> None:
+        uploading, self._uploading = self._uploading, None
+        self._progress = None
+        if uploading is not None:
+            self._site.meters.add(Meter.RECEIVING, -1)
+            self._record(uploading.path, uploading.received_bytes, incoming=True, complete=complete)
+
+    # What is told of transfers.
+
+    def transfer_status(self, now: float) -> TransferStatus | None:
+        """The file on its way, for the status page; *now* is the loop's time."""
+        sending, uploading = self._sending, self._uploading
+        if uploading is not None:
+            path, done = uploading.path, uploading.received_bytes
+            size = None if self._request is None else self._request.length_bytes
+        elif sending is not None and sending.path:
+            path, done, size = sending.path, sending.sent_bytes, sending.length_bytes
+        else:
+            return None
+        age_s = now - self._began_s
+        return TransferStatus(
+            "HTTPS" if self._tls else "HTTP",
+            "down" if uploading is None else "up",
+            "" if self._user is None else self._user.name,
+            self._address, path, done, size, done / age_s if age_s > 0 else 0.0, age_s,
+        )  # fmt: skip
+
+    def _record_sent(self, *, complete: bool) -> None:
+        sending = self._sending
+        if sending is None or not sending.path:
+            return
+        if complete:
+            self._site.meters.add(Meter.FILES_SENT)
+        self._record(sending.path, sending.sent_bytes, incoming=False, complete=complete)
+
+    def _record(self, path: str, count: int, *, incoming: bool, complete: bool) -> None:
+        site, user = self._site, self._user
+        if not complete:
+            site.meters.add(Meter.TRANSFERS_FAILED)
+        elif incoming:
+            site.meters.add(Meter.FILES_RECEIVED)
+        name = user.name if user is not None else ""
+        site.log.transfer(
+            Transfer(
+                path, self._address, count, self._loop.time() - self._began_s, name,
+                incoming=incoming, complete=complete, anonymous=user is None or user.is_anonymous,
+                service="https" if self._tls else "http",
+            )
+        )  # fmt: skip
