@@ -19,6 +19,8 @@ COMMANDS = {
     "compare": "measure the same service on every model; needs the lab extra",
     "claims": "measure what is said about I/O models; needs the lab extra",
     "trace": "record one request: who waits, and who copies; needs the lab extra",
+    "serve": "serve a folder by FTP, FTPS and HTTP to many clients; needs the serve extra",
+    "passwd": "write the users of `headrace serve` and their passwords into a file",
 }
 
 

@@ -1,0 +1,196 @@
+"""Transfers through TLS: the same as those of plain sockets, over the loop's transports.
+
+The stream ends with close_notify in both directions.  Many clients never send theirs: then their
+FIN must do, and a reset is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from headrace.serve.ftp.receiving import Receiving
+from headrace.serve.ftp.tls_channel import TlsChannel
+from headrace.serve.ftp.transfer import ABORTED, Transfer
+
+if TYPE_CHECKING:
+    from headrace.serve.ftp.session import Session
+
+__all__ = ["TlsReceiving", "TlsSending", "file_chunks"]
+
+CHUNK_BYTES = 64 * 1024
+
+
+def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
+    """A file's bytes from *offset* up to *end*; EOFError where it has become shorter."""
+    while offset < end:
+        chunk = os.pread(fd, min(CHUNK_BYTES, end - offset), offset)
+        if not chunk:
+            raise EOFError
+        offset += len(chunk)
+        yield chunk
+
+
+class TlsSending(Transfer):
+    """Chunks of bytes to the client; *file* is closed at the end, -1 for none."""
+
+    __slots__ = ("channel", "chunks", "end", "file", "flushing")
+
+    def __init__(
+        self,
+        session: Session,
+        verb: str,
+        path: str,
+        chunks: Iterator[bytes],
+        file: int = -1,
+        offset: int = 0,
+        end: int | None = None,
+    ) -> None:
+        super().__init__(session, verb, path, "o" if file >= 0 else "")
+        self.channel: TlsChannel | None = None
+        self.chunks: Iterator[bytes] | None = chunks
+        self.file = file
+        self.offset = offset
+        self.end = end
+        self.flushing = False
+
+    def size_bytes(self) -> int | None:
+        return None if self.end is None else max(self.end - self.offset, 0)
+
+    def start(self, sock: socket.socket) -> None:
+        self.channel = TlsChannel(self, sock)
+
+    def begin(self) -> None:
+        self.turn()
+
+    def turn(self) -> None:
+        """Write the next chunk, if there is room; the one after it comes in the next turn."""
+        self.timer = None
+        channel, chunks = self.channel, self.chunks
+        if self.ended or self.flushing or channel is None or chunks is None:
+            return
+        try:
+            chunk = next(chunks, None)
+        except EOFError:
+            self.fail(451, "The file has become shorter; transfer aborted.")
+            return
+        except OSError as error:
+            self.fail_with(error)
+            return
+        except Exception as error:
+            self.fail_with_mistake(error)
+            return
+        if chunk is None:
+            self.flush(channel)
+            return
+        channel.transport.write(chunk)
+        self.done += len(chunk)
+        loop = self.session.worker.loop
+        pause_s = 0.0 if self.pace is None else self.pace.spend(len(chunk), time.monotonic())
+        if pause_s > 0:
+            self.timer = loop.call_later(pause_s, self.turn)
+        elif not channel.waiting_bytes:
+            loop.call_soon(self.turn)
+
+    def flush(self, channel: TlsChannel) -> None:
+        """All is written; close only when the transport is empty, for closing has a time limit."""
+        self.flushing = True
+        if not channel.waiting_bytes:
+            self.succeed()
+
+    def room(self) -> None:
+        if self.flushing:
+            self.succeed()
+        elif self.timer is None:
+            self.turn()
+
+    def moved(self) -> int:
+        return self.done - (0 if self.channel is None else self.channel.waiting_bytes)
+
+    def succeed(self) -> None:
+        if self.ended or self.channel is None:
+            return
+        self.ended = True
+        self.unwatch()
+        self.release()
+        self.channel.close()
+        self.session.transfer_ended(self, 226, "Transfer complete.")
+
+    def lost(self, error: BaseException | None) -> None:
+        if not self.ended:
+            self.fail(426, ABORTED)
+        elif self.flushing:
+            # 226 has been said; whether the client got everything is known now.
+            self.flushing = False
+            self.log(complete=error is None)
+
+    def take_data(self, data: bytes) -> None:
+        """A client that sends where it should receive: nobody reads it."""
+
+    def take_eof(self) -> None:
+        """It may close its side and read on; the transport closes, and says so."""
+
+    def drop_connection(self) -> None:
+        if self.channel is not None:
+            self.flushing = False
+            self.channel.abort()
+
+    def release(self) -> None:
+        self.chunks = None
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+
+
+class TlsReceiving(Receiving):
+    """An upload through TLS."""
+
+    __slots__ = ("channel",)
+    channel: TlsChannel
+
+    def start(self, sock: socket.socket) -> None:
+        self.channel = TlsChannel(self, sock)
+
+    def begin(self) -> None:
+        """The transport reads by itself."""
+
+    def take_data(self, data: bytes) -> None:
+        if self.ended:
+            return
+        try:
+            self.take(data)
+        except OSError as error:
+            self.fail_with(error)
+            return
+        pause_s = 0.0 if self.pace is None else self.pace.spend(len(data), time.monotonic())
+        if pause_s > 0:
+            self.channel.transport.pause_reading()
+            self.timer = self.session.worker.loop.call_later(pause_s, self.go_on)
+
+    def go_on(self) -> None:
+        self.timer = None
+        self.channel.transport.resume_reading()
+
+    def take_eof(self) -> None:
+        self.succeed()
+
+    def lost(self, error: BaseException | None) -> None:
+        if self.ended or self.upload is None:  # over, or all is there and on its way to the disk
+            return
+        if error is None:
+            self.succeed()
+        else:
+            self.fail(426, ABORTED)
+
+    def room(self) -> None:
+        """Nothing is written here."""
+
+    def close_connection(self) -> None:
+        self.channel.close()
+
+    def drop_connection(self) -> None:
+        if hasattr(self, "channel"):
+            self.channel.abort()

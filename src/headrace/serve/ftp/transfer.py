@@ -1,0 +1,186 @@
+"""One transfer: what every kind has in common, from the connection to the line in xferlog.
+
+A transfer ends once, by `succeed()` or `fail()`, and tells its session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from headrace.serve.ftp.passive import reset
+from headrace.serve.ftp.progress import Pace, Progress
+from headrace.serve.logs import Transfer as LoggedTransfer
+from headrace.serve.meters import Meter
+
+if TYPE_CHECKING:
+    from headrace.serve.ftp.session import Session
+
+__all__ = ["ABORTED", "Transfer"]
+
+# What went wrong with the client's connection, and not with us.
+PEER_ERRORS = frozenset(
+    {
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+    }
+)
+ABORTED = "Connection closed; transfer aborted."
+
+
+class Transfer:
+    """What runs over one data connection; made by a command, started once it is connected.
+
+    *verb* and *path* are for the log; `done` counts the bytes of the data connection.
+    """
+
+    __slots__ = (
+        "direction",
+        "done",
+        "ended",
+        "is_text",
+        "offset",
+        "pace",
+        "path",
+        "progress",
+        "session",
+        "sock",
+        "timer",
+        "user",
+        "verb",
+        "watched",
+    )
+
+    def __init__(self, session: Session, verb: str, path: str, direction: str) -> None:
+        """*direction*: "o" from us, "i" to us; empty for listings, which are not logged."""
+        self.session = session
+        self.user = session.core.state.user  # who may be another before the log is written
+        self.verb = verb
+        self.path = path
+        self.direction = direction
+        self.is_text = session.core.state.type == "A"
+        self.sock: socket.socket | None = None
+        self.done = 0
+        self.offset = 0
+        self.ended = False
+        self.watched = False
+        self.progress = Progress(time.monotonic())
+        self.timer: asyncio.TimerHandle | None = None
+        rate = self.rate_max() if direction else None
+        self.pace = Pace(rate, self.progress.began_s) if rate else None
+
+    def rate_max(self) -> int | None:
+        """Bytes a second; None: as fast as it goes."""
+        of_all = self.session.worker.limits.rate_bytes_per_s_max
+        of_user = self.user.rate_bytes_per_s_max if self.user is not None else None
+        if of_all is None or of_user is None:
+            return of_user if of_all is None else of_all
+        return min(of_all, of_user)
+
+    def start(self, sock: socket.socket) -> None:
+        """The connection is there; it is the transfer's from now on."""
+        raise NotImplementedError
+
+    def size_bytes(self) -> int | None:
+        """How many bytes there will be, if that is known."""
+        return None
+
+    def succeed(self) -> None:
+        raise NotImplementedError
+
+    def fail(self, code: int, text: str) -> None:
+        """Give up: the client's end is told by a reset, the session by a reply."""
+        if self.ended:
+            return
+        self.ended = True
+        self.unwatch()
+        self.release()
+        self.drop_connection()
+        self.log(complete=False)
+        self.session.transfer_ended(self, code, text)
+
+    def fail_with(self, error: OSError) -> None:
+        """Say whose fault an error was (RFC 959 section 4.2.2: 426, 451, 452, 552)."""
+        if error.errno in PEER_ERRORS:
+            self.fail(426, ABORTED)
+        elif error.errno == errno.ENOSPC:
+            self.fail(452, "The disk is full; nothing was changed.")
+        elif error.errno in (errno.EDQUOT, errno.EFBIG):
+            self.fail(552, "The quota is used up; nothing was changed.")
+        else:
+            self.fail(451, f"Local error: {error.strerror}.")
+
+    def fail_with_mistake(self, error: Exception) -> None:
+        """Ours, and not the client's."""
+        self.session.worker.unexpected(error)
+        self.fail(451, "The server has made a mistake; it is logged.")
+
+    def sweep(self, now: float) -> None:
+        """Called every few seconds: has it stalled?"""
+        limits = self.session.worker.limits
+        if not self.progress.is_due(now, limits):
+            return
+        try:
+            moved = self.moved()
+        except OSError:
+            return  # the writer or the reader will find out
+        if self.progress.too_slow(now, moved, limits, paced=self.pace is not None):
+            self.session.site.meters.add(Meter.TIMEOUTS)
+            self.session.worker.log.event(
+                "transfer_stalled", address=self.session.address, path=self.path, bytes=moved
+            )
+            self.fail(426, "The data connection has stalled; transfer aborted.")
+
+    def moved(self) -> int:
+        """How many bytes the client has sent, or taken."""
+        return self.done
+
+    def unwatch(self) -> None:
+        """No callback of the loop comes after this."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def drop_connection(self) -> None:
+        """With a reset."""
+        if self.sock is not None:
+            reset(self.sock)
+            self.sock = None
+
+    def release(self) -> None:
+        """Close the file, forget the iterator."""
+
+    def log(self, *, complete: bool) -> None:
+        """The line in xferlog, and the meters."""
+        if not self.direction:
+            return
+        incoming = self.direction == "i"
+        session, user = self.session, self.user
+        meters = session.site.meters
+        if not complete:
+            meters.add(Meter.TRANSFERS_FAILED)
+        else:
+            meters.add(Meter.FILES_RECEIVED if incoming else Meter.FILES_SENT)
+        meters.add(Meter.BYTES_RECEIVED if incoming else Meter.BYTES_SENT, self.done)
+        session.worker.log.transfer(
+            LoggedTransfer(
+                path=self.path,
+                address=session.address,
+                bytes=self.done,
+                seconds=time.monotonic() - self.progress.began_s,
+                user=user.name if user is not None else "",
+                incoming=incoming,
+                complete=complete,
+                anonymous=user is not None and user.is_anonymous,
+                binary=not self.is_text,
+            )
+        )

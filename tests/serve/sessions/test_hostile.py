@@ -1,0 +1,302 @@
+"""What clients do to servers, and must not: resets in every state, stalls, floods, bounces."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ftp_server import Client, Server, read_all, reset, wait_until
+
+from headrace.serve.ftp.actions import ACTIONS
+from headrace.serve.ftp.session import LINGERING_MAX
+from headrace.serve.meters import Meter
+
+STATES = {
+    "at once": [],
+    "after a part of a command": ["!USER ano"],
+    "named": ["USER anonymous"],
+    "logged in": ["USER anonymous", "PASS x"],
+    "listening": ["USER anonymous", "PASS x", "EPSV"],
+    "waiting": ["USER anonymous", "PASS x", "EPSV", "!RETR file\r\n"],
+    "renaming": ["USER anonymous", "PASS x", "RNFR file"],
+    "listing": ["USER anonymous", "PASS x", "EPSV", "!LIST\r\n"],
+    "storing": ["USER anonymous", "PASS x", "EPSV", "!STOR new\r\n"],
+    "hashing": ["USER anonymous", "PASS x", "!HASH file\r\n"],
+    "verifying": ["USER alice", "!PASS secret\r\n"],
+    "upgrading": ["AUTH TLS"],
+    "in the handshake": ["AUTH TLS", "!\x16\x03\x01"],
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("end", [reset, socket.socket.close], ids=["RST", "FIN"])
+def test_a_client_that_goes_leaves_nothing(
+    start: Callable[..., Server],
+    users_file: Path,
+    certificate: Path,
+    state: str,
+    end: Callable[[socket.socket], None],
+) -> None:
+    server = start(anonymous="rw", users=str(users_file), tls_cert=str(certificate))
+    client = Client(server.port)
+    client.answer()
+    for command in STATES[state]:
+        if command.startswith("!"):
+            client.sock.sendall(command[1:].encode("latin-1"))
+        else:
+            client.say(command)
+    end(client.sock)
+    wait_until(server.idle, "the end of the session")
+
+
+@pytest.mark.parametrize("command", ["RETR big", "STOR new", "LIST many", "MLSD many"])
+@pytest.mark.parametrize("end", [reset, socket.socket.close], ids=["RST", "FIN"])
+def test_a_client_that_goes_in_a_transfer_leaves_nothing(
+    server: Server, served: Path, command: str, end: Callable[[socket.socket], None]
+) -> None:
+    (served / "big").write_bytes(b"x" * 10_000_000)
+    (served / "many").mkdir()
+    for number in range(3000):
+        (served / "many" / f"{'a-rather-long-name-' * 8}{number}").touch()
+    client = Client(server.port).log_in()
+    with client.data(SO_RCVBUF=4096) as sock:
+        assert client.say(command).startswith("150")
+        if command == "STOR new":
+            sock.sendall(b"part")
+        end(client.sock)
+        wait_until(server.idle, "the end of the session")
+    assert not (served / "new").exists()
+
+
+def test_half_open_logins_are_ended(start: Callable[..., Server]) -> None:
+    server = start(login_timeout_s=0.3)
+    clients = [Client(server.port) for _ in range(50)]
+    try:
+        for client in clients:
+            client.answer()
+        clients[0].say("USER anonymous")
+        for client in clients:
+            assert client.answer().startswith("421")
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_idle_sessions_are_ended(start: Callable[..., Server]) -> None:
+    with Client(start(idle_timeout_s=0.3).port) as client:
+        assert client.log_in().answer().startswith("421")
+
+
+def test_a_session_with_a_transfer_is_not_idle(start: Callable[..., Server], served: Path) -> None:
+    (served / "big").write_bytes(b"x" * 10_000_000)
+    server = start(idle_timeout_s=0.2)
+    with Client(server.port) as client:
+        with client.log_in().data(SO_RCVBUF=8192) as sock:
+            assert client.say("RETR big").startswith("150")
+            began = server.call(server.loop.time)
+            total = 0
+            while total < 10_000_000:
+                total += len(sock.recv(65536))
+                if total < 1_000_000:
+                    wait_until(lambda: server.call(server.loop.time) - began > 0.5)
+        assert client.answer().startswith("226")
+
+
+def test_replies_that_are_not_read_end_the_session(start: Callable[..., Server]) -> None:
+    server = start(stall_timeout_s=0.3)
+    client = Client(server.port)
+    client.log_in()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.sock.settimeout(0.2)
+    flood = b"HELP\r\n" * 1000
+    with pytest.raises((TimeoutError, ConnectionError)):
+        send_for_ever(client.sock, flood)
+    wait_until(server.idle)
+    client.close()
+
+
+def send_for_ever(sock: socket.socket, data: bytes) -> None:
+    for _ in range(10_000):
+        sock.sendall(data)
+
+
+def test_a_flood_during_a_transfer_is_not_kept(client: Client, served: Path) -> None:
+    (served / "big").write_bytes(b"x" * 10_000_000)
+    with client.data(SO_RCVBUF=8192) as sock:
+        assert client.say("RETR big").startswith("150")
+        client.sock.settimeout(0.5)
+        with pytest.raises((TimeoutError, ConnectionError)):
+            send_for_ever(client.sock, b"PWD\r\n" * 1000)
+        client.sock.settimeout(20)
+        sock.settimeout(20)
+        reset(sock)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "PORT 127,0,0,2,8,0",
+        "EPRT |1|127.0.0.2|2048|",
+        "PORT 127,0,0,1,0,25",
+        "EPRT |1|127.0.0.1|1023|",
+    ],
+)
+def test_no_other_place_is_connected_to(client: Client, command: str) -> None:
+    assert client.say(command)[:2] == "50"
+    assert client.say("RETR file").startswith("425")
+
+
+def test_a_data_connection_of_somebody_else_is_turned_away(client: Client, served: Path) -> None:
+    port = client.passive()
+    # All of 127.0.0.0/8 is this machine.
+    with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) as stranger:
+        client.send("RETR file")
+        assert client.answer().startswith("150")
+        with pytest.raises(ConnectionResetError):
+            stranger.recv(1)
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        assert read_all(sock) == (served / "file").read_bytes()
+    assert client.answer().startswith("226")
+
+
+def test_abor_ends_a_download(client: Client, served: Path) -> None:
+    (served / "big").write_bytes(b"x" * 10_000_000)
+    with client.data(SO_RCVBUF=8192) as sock:
+        assert client.say("RETR big").startswith("150")
+        # As Telnet's Synch wants it: IP, and DM as urgent data (RFC 959 section 4.1.3).
+        client.sock.sendall(b"\xff\xf4")
+        client.sock.send(b"\xff\xf2", socket.MSG_OOB)
+        client.sock.sendall(b"ABOR\r\n")
+        assert client.answer().startswith("426")
+        assert client.answer().startswith("226")
+        with pytest.raises(ConnectionResetError):
+            read_all(sock)
+    assert client.say("NOOP").startswith("200")
+
+
+def test_abor_ends_what_was_answered_and_not_taken(client: Client, server: Server) -> None:
+    with client.data(SO_RCVBUF=4096) as sock:
+        assert client.say("RETR file").startswith("150")
+        assert client.answer().startswith("226")
+        assert client.say("ABOR").startswith("226")
+        with pytest.raises(ConnectionResetError):
+            read_all(sock)
+    assert "complete=false" in server.log()
+
+
+def test_who_takes_nothing_keeps_few_connections(
+    client: Client, server: Server, served: Path
+) -> None:
+    socks = []
+    for _ in range(LINGERING_MAX + 3):
+        sock = client.data(SO_RCVBUF=4096)
+        assert client.say("RETR file").startswith("150")
+        assert client.answer().startswith("226")
+        socks.append(sock)
+    # The latest is the session's, and so many are the worker's.
+    assert server.call(lambda: len(server.worker.lingering)) == LINGERING_MAX
+    ends = [how_it_ends(sock) for sock in socks]
+    assert ends.count("reset") == 2
+    assert ends.count((served / "file").read_bytes()) == LINGERING_MAX + 1
+    assert client.say("NOOP").startswith("200")
+    wait_until(lambda: server.log().count("complete=true") == LINGERING_MAX + 1)
+
+
+def how_it_ends(sock: socket.socket) -> bytes | str:
+    with sock:
+        try:
+            return read_all(sock)
+        except ConnectionResetError:
+            return "reset"
+
+
+def test_a_mistake_of_ours_is_answered_and_counted(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(ACTIONS, "DELE", fail)
+    assert client.say("DELE file").startswith("451")
+    monkeypatch.setattr("headrace.serve.ftp.sending.FileSending.send", fail)
+    with client.data() as sock:
+        assert client.say("RETR file").startswith("150")
+        assert client.answer().startswith("451")
+        assert how_it_ends(sock) == "reset"
+    assert client.say("NOOP").startswith("200")
+    assert [type(each["exception"]) for each in server.complaints] == [ZeroDivisionError] * 2
+    assert server.site.meters.get(Meter.ERRORS) == 2
+    server.complaints.clear()
+
+
+def test_abor_ends_an_upload(client: Client, served: Path) -> None:
+    with client.data() as sock:
+        assert client.say("STOR new").startswith("150")
+        sock.sendall(b"part")
+        client.send("ABOR")
+        assert client.answer().startswith("426")
+        assert client.answer().startswith("226")
+    assert not (served / "new").exists()
+
+
+def test_abor_ends_the_wait_for_a_connection(client: Client) -> None:
+    client.passive()
+    assert client.say("RETR file").startswith("150")
+    client.send("ABOR")
+    assert client.answer().startswith("426")
+    assert client.answer().startswith("226")
+    assert client.say("ABOR").startswith("225")
+
+
+def test_a_new_pasv_closes_the_port_before(client: Client) -> None:
+    first = client.passive()
+    client.passive()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", first))
+
+
+def test_passive_ports_are_those_configured(start: Callable[..., Server]) -> None:
+    from headrace.serve.settings import PortRange
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = start(passive_ports=PortRange(port, port))
+        with Client(server.port) as client:
+            client.log_in()
+            assert client.say("EPSV").startswith("425")
+            taken.close()
+            assert client.passive() == port
+
+
+def test_pasv_names_the_address_that_is_configured(start: Callable[..., Server]) -> None:
+    with Client(start(passive_address="192.0.2.7").port) as client:
+        assert "(192,0,2,7," in client.log_in().say("PASV")
+
+
+def test_descriptors_that_run_out_are_told_and_do_not_spin(
+    start: Callable[..., Server], served: Path
+) -> None:
+    server = start()
+    with Client(server.port) as client:
+        client.log_in()
+        sock = client.data()
+        late = socket.socket()
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with (served / "file").open("rb") as probe:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), limit[1]))
+            try:
+                assert client.say("RETR file").startswith("450")
+                late.connect(("127.0.0.1", server.port))
+                turns = server.call(server.loop.statistics)["loop_iterations"]
+                assert client.say("NOOP").startswith("200")
+                assert server.call(server.loop.statistics)["loop_iterations"] - turns < 100
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        sock.close()
+        assert client.retrieve("RETR file") == (served / "file").read_bytes()
+        with late:
+            late.settimeout(20)
+            assert late.recv(100).startswith(b"220")

@@ -1,0 +1,294 @@
+"""The whole command: workers that share ports, die, are replaced, drain and reload."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ftp_server import WAIT_S_MAX, Client, read_all, wait_until
+
+from headrace.serve.limits import Limits
+from headrace.serve.master import workers_needed
+from headrace.serve.settings import Settings
+
+BIG = b"0123456789abcdef" * 2**20  # 16 MiB
+
+
+class Command:
+    """`headrace serve`, running."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.log_file = folder.parent / "log"
+        self.log_file.touch()
+        command = [sys.executable, "-m", "headrace", "serve", str(folder), "--http", "off"]
+        command += ["--ftp", "127.0.0.1:0", "--log-file", str(self.log_file), *words]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def ready(self) -> Command:
+        wait_until(lambda: " ready " in self.log() or self.process.poll() is not None, "ready")
+        assert self.process.poll() is None, self.process.communicate()[1]
+        return self
+
+    def port(self, protocol: str = "ftp") -> int:
+        found = re.search(rf"listening address={protocol}://\S+:(\d+)", self.log())
+        assert found is not None
+        return int(found[1])
+
+    def workers(self) -> set[int]:
+        pid = self.process.pid
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return set(map(int, text.split()))
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        return self.process.wait(WAIT_S_MAX)
+
+
+@pytest.fixture
+def serve(served: Path) -> Iterator[Callable[..., Command]]:
+    (served / "big").write_bytes(BIG)
+    started: list[Command] = []
+
+    def start(*words: str) -> Command:
+        started.append(Command(served, "--limit", "clients_max=100", "--workers", "1", *words))
+        return started[-1]
+
+    yield start
+    for command in started:
+        if command.process.poll() is None:
+            command.process.kill()
+        command.process.wait()
+        assert command.process.stderr is not None
+        command.process.stderr.close()
+
+
+def owners_of(clients: list[Client], workers: set[int]) -> list[int]:
+    """The processes that have the other ends of these connections."""
+    inodes = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, _, _, _, _, _, inode, *_ = line.split()
+        inodes[local, remote] = inode
+    owners = {}
+    for worker in workers:
+        for fd in Path(f"/proc/{worker}/fd").iterdir():
+            owners[os.readlink(fd)] = worker
+    return [owners[f"socket:[{inodes[ends(client.sock)]}]"] for client in clients]
+
+
+def ends(sock: socket.socket) -> tuple[str, str]:
+    """Of the server's side, as /proc/net/tcp writes them."""
+    local, remote = (
+        f"{socket.inet_aton(host)[::-1].hex().upper()}:{port:04X}"
+        for host, port in (sock.getpeername(), sock.getsockname())
+    )
+    return local, remote
+
+
+def test_a_port_that_is_taken_is_one_line(serve: Callable[..., Command]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = serve("--ftp", f"127.0.0.1:{port}")
+        assert command.end() == 1
+        assert command.process.stderr is not None
+        errors = command.process.stderr.read()
+    assert errors.count("\n") == 1
+    assert f"127.0.0.1:{port}" in errors
+
+
+def test_sigterm_lets_transfers_end(serve: Callable[..., Command]) -> None:
+    command = serve("--workers", "2").ready()
+    with Client(command.port()) as idle, Client(command.port()) as busy:
+        idle.log_in()
+        busy.log_in()
+        with busy.data(SO_RCVBUF=8192) as sock:
+            assert busy.say("RETR big").startswith("150")
+            begin = sock.recv(1000)
+            command.signal(signal.SIGTERM)
+            assert idle.answer().startswith("421")
+            wait_until(lambda: is_refused(command.port()), "the end of listening")
+            assert begin + read_all(sock) == BIG
+        assert busy.answer().startswith("226")
+        assert busy.answer().startswith("421")
+    assert command.end() == 0
+    assert " ended" in command.log()
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # it had been in the queue
+        return False
+    return False
+
+
+def test_a_second_signal_ends_at_once(serve: Callable[..., Command]) -> None:
+    command = serve().ready()
+    with Client(command.port()) as client, Client(command.port()) as idle:
+        idle.log_in()
+        client.log_in()
+        with client.data(SO_RCVBUF=8192) as sock:
+            assert client.say("RETR big").startswith("150")
+            command.signal(signal.SIGINT)
+            assert idle.answer().startswith("421")
+            command.signal(signal.SIGINT)
+            assert command.end() == 0
+            with pytest.raises(ConnectionResetError):
+                read_all(sock)
+
+
+def test_a_drain_has_a_time_limit(serve: Callable[..., Command]) -> None:
+    command = serve("--limit", "drain_timeout_s=0.3").ready()
+    with Client(command.port()) as client:
+        with client.log_in().data(SO_RCVBUF=8192):
+            assert client.say("RETR big").startswith("150")
+            command.signal(signal.SIGTERM)
+            assert command.end() == 0
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(
+    serve: Callable[..., Command],
+) -> None:
+    command = serve("--workers", "2").ready()
+    before = command.workers()
+    assert len(before) == 2
+    clients = [Client(command.port()).log_in() for _ in range(20)]
+    socks = [client.data(SO_RCVBUF=8192) for client in clients]
+    for client in clients:
+        assert client.say("RETR big").startswith("150")
+    owners = owners_of(clients, before)
+    victim = owners[0]
+    os.kill(victim, signal.SIGKILL)
+    for client, sock, owner in zip(clients, socks, owners, strict=True):
+        if owner == victim:
+            with pytest.raises((ConnectionResetError, EOFError)):
+                client.answer()
+        else:
+            assert read_all(sock) == BIG
+            assert client.answer().startswith("226")
+        sock.close()
+        client.close()
+    wait_until(lambda: len(command.workers()) == 2, "the new worker")
+    assert victim not in command.workers()
+    assert "why=SIGKILL" in command.log()
+    for _ in range(10):  # the new one among them
+        with Client(command.port()) as client:
+            client.log_in()
+    command.signal(signal.SIGTERM)
+    assert command.end() == 0
+
+
+def test_workers_die_with_their_master(serve: Callable[..., Command]) -> None:
+    command = serve("--workers", "2").ready()
+    workers = command.workers()
+    command.process.kill()
+    command.end()
+    wait_until(lambda: not any(is_running(pid) for pid in workers), "the workers' end")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_sighup_reads_users_again(serve: Callable[..., Command], users_file: Path) -> None:
+    text = users_file.read_text()
+    users_file.write_text("")
+    command = serve("--users", str(users_file)).ready()
+    with Client(command.port()) as client, Client(command.port()) as busy:
+        with busy.log_in().data(SO_RCVBUF=8192) as sock:
+            assert busy.say("RETR big").startswith("150")
+            users_file.write_text(text)
+            command.signal(signal.SIGHUP)
+            wait_until(lambda: command.log().count("reloaded") == 2, "master and worker")
+            client.answer()
+            client.say("USER alice")
+            assert client.say("PASS secret").startswith("230")
+            assert read_all(sock) == BIG  # no transfer is dropped
+        assert busy.answer().startswith("226")
+
+
+def test_metrics_are_those_of_all_workers(serve: Callable[..., Command]) -> None:
+    pytest.importorskip("httptools")
+    command = serve("--workers", "3", "--metrics", "127.0.0.1:0").ready()
+    clients = [Client(command.port()).log_in() for _ in range(10)]
+
+    def sessions() -> int:
+        with socket.create_connection(("127.0.0.1", command.port("metrics"))) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            text = read_all(sock).decode()
+        assert "text/plain; version=0.0.4" in text
+        return sum(map(int, re.findall(r'^headrace_ftp_sessions\{worker="\d"\} (\d+)', text, re.M)))
+
+    assert sessions() == 10
+    for client in clients:
+        client.close()
+    wait_until(lambda: sessions() == 0)
+
+
+def test_ports_share_their_clients(serve: Callable[..., Command]) -> None:
+    command = serve("--workers", "2").ready()
+    clients = [Client(command.port()).log_in() for _ in range(40)]
+    owners = set(owners_of(clients, command.workers()))
+    for client in clients:
+        client.close()
+    assert owners == command.workers()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_privileges_are_given_up(
+    serve: Callable[..., Command], served: Path, tmp_path: Path
+) -> None:
+    for folder in (served, *tmp_path.parents[:3], tmp_path):
+        folder.chmod(0o755)
+    user = pwd.getpwnam("nobody")
+    command = serve("--run-as", "nobody").ready()
+    for pid in (command.process.pid, *command.workers()):
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert re.search(rf"^Uid:\s+{user.pw_uid}\s+{user.pw_uid}\s+{user.pw_uid}", status, re.M)
+        assert re.search(rf"^Gid:\s+{user.pw_gid}\s", status, re.M)
+        assert re.search(r"^NoNewPrivs:\s+1", status, re.M)
+        assert re.search(r"^CapEff:\s+0+$", status, re.M)
+    with Client(command.port()) as client:
+        assert client.log_in().retrieve("RETR big") == BIG
+
+
+@pytest.mark.parametrize(
+    ("workers", "clients", "descriptors", "needed"),
+    [
+        (1, 100, 1024, 1),
+        (1, 10_000, 20_000, 1),
+        (None, 100, 1024, 3),
+        (None, 100, -1, 3),
+        (None, 1000, 1024, 4),
+        (None, 1_000_000, 1024, 256),
+    ],
+)
+def test_workers_are_as_many_as_named_or_cores_or_descriptors_want(
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int | None,
+    clients: int,
+    descriptors: int,
+    needed: int,
+) -> None:
+    monkeypatch.setattr("headrace.serve.master.usable_cores", lambda: 3)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (descriptors, descriptors))
+    settings = Settings("/", workers=workers, limits=Limits(clients_max=clients))
+    assert workers_needed(settings) == needed

@@ -1,0 +1,290 @@
+"""FTP through TLS: AUTH, PROT, implicit; and what is in the way of who sits on the path."""
+
+from __future__ import annotations
+
+import ftplib
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ftp_server import Client, Server, read_all, reset, wait_until
+
+BIG = os.urandom(64) * 64 * 1024  # 4 MiB
+
+
+@pytest.fixture
+def tls_server(start: Callable[..., Server], certificate: Path) -> Server:
+    return start(anonymous="rw", tls_cert=str(certificate))
+
+
+@pytest.fixture
+def tls_client(tls_server: Server, client_tls: ssl.SSLContext) -> Iterator[Client]:
+    """Encrypted, logged in, PROT P."""
+    with Client(tls_server.port) as client:
+        assert client.answer().startswith("220")
+        client.encrypt(client_tls)
+        assert client.say("USER anonymous").startswith("331")
+        assert client.say("PASS x").startswith("230")
+        assert client.say("TYPE I").startswith("200")
+        assert client.say("PBSZ 0").startswith("200")
+        assert client.say("PROT P").startswith("200")
+        yield client
+
+
+def secure(client: Client, context: ssl.SSLContext, *, reuse: bool = True) -> ssl.SSLSocket:
+    """A data connection; its handshake comes when the command has been given."""
+    session = client.sock.session if reuse and isinstance(client.sock, ssl.SSLSocket) else None
+    sock = socket.create_connection(("127.0.0.1", client.passive()), 20)
+    return context.wrap_socket(
+        sock,
+        server_hostname="localhost",
+        session=session,
+        do_handshake_on_connect=False,
+        suppress_ragged_eofs=False,  # an end without close_notify is an error
+    )
+
+
+def test_ftplib_goes_both_ways(tls_server: Server, certificate: Path, served: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate)
+    with ftplib.FTP_TLS(context=context, timeout=20) as ftp:
+        ftp.connect("localhost", tls_server.port)
+        ftp.login()
+        ftp.prot_p()
+        (served / "big").write_bytes(BIG)
+        found: list[bytes] = []
+        ftp.retrbinary("RETR big", found.append)
+        assert b"".join(found) == BIG
+        with (served / "big").open("rb") as file:
+            ftp.storbinary("STOR copy", file)
+        assert sorted(ftp.nlst()) == ["big", "copy", "file", "folder", "lines"]
+    assert (served / "copy").read_bytes() == BIG
+
+
+def test_a_download_is_encrypted(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("RETR file").startswith("150")
+        sock.do_handshake()
+        assert read_all(sock) == (served / "file").read_bytes()
+        sock.unwrap()
+    assert tls_client.answer().startswith("226")
+
+
+def test_a_slow_reader_gets_everything(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    (served / "big").write_bytes(BIG * 4)  # more than all buffers hold
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("RETR big").startswith("150")
+        sock.do_handshake()
+        assert "RETR /big" in tls_client.say("STAT")
+        assert read_all(sock) == BIG * 4
+    assert tls_client.answer().startswith("226")
+
+
+def test_a_part_of_a_file_and_lines(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    tls_client.say("REST 102300")
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("RETR file").startswith("150")
+        sock.do_handshake()
+        assert read_all(sock) == (served / "file").read_bytes()[102300:]
+    assert tls_client.answer().startswith("226")
+    tls_client.say("TYPE A")
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("RETR lines").startswith("150")
+        sock.do_handshake()
+        assert read_all(sock) == b"one\r\ntwo\r\nthree\r\n"
+    assert tls_client.answer().startswith("226")
+
+
+def test_an_upload_is_taken(tls_client: Client, client_tls: ssl.SSLContext, served: Path) -> None:
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("STOR new").startswith("150")
+        sock.do_handshake()
+        sock.sendall(BIG)
+        sock.unwrap().close()
+    assert tls_client.answer().startswith("226")
+    assert (served / "new").read_bytes() == BIG
+
+
+def test_an_upload_that_is_reset_is_discarded(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    sock = secure(tls_client, client_tls)
+    assert tls_client.say("STOR new").startswith("150")
+    sock.do_handshake()
+    sock.sendall(b"part")
+    reset(sock)
+    assert tls_client.answer().startswith("426")
+    assert not (served / "new").exists()
+
+
+def test_a_download_that_is_reset_is_426(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    (served / "big").write_bytes(BIG * 4)
+    sock = secure(tls_client, client_tls)
+    assert tls_client.say("RETR big").startswith("150")
+    sock.do_handshake()
+    sock.recv(1000)
+    reset(sock)
+    assert tls_client.answer().startswith("426")
+
+
+def test_abor_ends_an_encrypted_download(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    (served / "big").write_bytes(BIG * 4)
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("RETR big").startswith("150")
+        sock.do_handshake()
+        sock.recv(1000)
+        tls_client.send("ABOR")
+        assert tls_client.answer().startswith("426")
+        assert tls_client.answer().startswith("226")
+        with pytest.raises(OSError):  # noqa: PT011 (a reset, or an end without close_notify)
+            read_all(sock)
+
+
+def test_a_handshake_that_fails_is_told(tls_client: Client) -> None:
+    with socket.create_connection(("127.0.0.1", tls_client.passive()), 20) as sock:
+        assert tls_client.say("RETR file").startswith("150")
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert tls_client.answer().startswith("425")
+    assert tls_client.say("NOOP").startswith("200")
+
+
+def test_a_handshake_that_never_ends_is_ended(
+    start: Callable[..., Server], certificate: Path, client_tls: ssl.SSLContext
+) -> None:
+    server = start(tls_cert=str(certificate), tls_handshake_timeout_s=0.3)
+    with Client(server.port) as client:
+        client.answer()
+        assert client.say("AUTH TLS").startswith("234")
+        with pytest.raises((EOFError, ConnectionError)):
+            client.answer()
+    with Client(server.port) as client:
+        client.answer()
+        client.encrypt(client_tls)
+        client.say("USER anonymous")
+        client.say("PASS x")
+        client.say("PBSZ 0")
+        client.say("PROT P")
+        with socket.create_connection(("127.0.0.1", client.passive())):
+            assert client.say("RETR file").startswith("150")
+            assert client.answer().startswith("425")
+
+
+def test_what_came_in_the_clear_behind_auth_is_dropped(
+    tls_server: Server, client_tls: ssl.SSLContext
+) -> None:
+    with Client(tls_server.port) as client:
+        client.answer()
+        # In one segment, as somebody on the path would insert it.
+        client.send("AUTH TLS", "USER anonymous")
+        assert client.answer().startswith("234")
+        client.sock = client_tls.wrap_socket(client.sock, server_hostname="localhost")
+        assert client.say("PASS x").startswith("503")
+
+
+def test_a_command_that_comes_with_the_end_of_the_handshake_is_heard(
+    tls_server: Server, client_tls: ssl.SSLContext
+) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with Client(tls_server.port) as client:
+        client.answer()
+        assert client.say("AUTH TLS").startswith("234")
+        tls = client_tls.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                client.sock.sendall(outgoing.read())
+                incoming.write(client.sock.recv(65536))
+        tls.write(b"USER anonymous\r\n")
+        client.sock.sendall(outgoing.read())  # Finished and USER, in one segment
+        while True:
+            try:
+                assert tls.read().startswith(b"331")
+                break
+            except ssl.SSLWantReadError:
+                incoming.write(client.sock.recv(65536))
+
+
+def test_implicit_tls_begins_encrypted(
+    tls_server: Server, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    with Client(tls_server.tls_port) as client:
+        client.sock = client_tls.wrap_socket(client.sock, server_hostname="localhost")
+        client.log_in()
+        with secure(client, client_tls) as sock:
+            assert client.say("RETR file").startswith("150")
+            sock.do_handshake()
+            assert read_all(sock) == (served / "file").read_bytes()
+        assert client.answer().startswith("226")
+        assert client.say("QUIT").startswith("221")
+
+
+def test_tls_that_is_required_is_asked_for(
+    start: Callable[..., Server],
+    certificate: Path,
+    client_tls: ssl.SSLContext,
+    users_file: Path,
+) -> None:
+    server = start(tls_cert=str(certificate), tls_required=True, users=str(users_file))
+    with Client(server.port) as client:
+        client.answer()
+        assert client.say("USER alice").startswith("530")
+        client.encrypt(client_tls)
+        client.say("USER alice")
+        assert client.say("PASS secret").startswith("230")
+        client.passive()
+        assert client.say("RETR inner").startswith("522")
+
+
+def test_a_session_is_used_again_where_it_must_be(
+    start: Callable[..., Server], certificate: Path, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    server = start(tls_cert=str(certificate), tls_session_reuse=True)
+    client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_tls.load_verify_locations(certificate)
+    with Client(server.port) as client:
+        client.answer()
+        client.encrypt(client_tls)
+        for command in ("USER anonymous", "PASS x", "TYPE I", "PBSZ 0", "PROT P"):
+            client.say(command)
+        with secure(client, client_tls) as sock:
+            assert client.say("RETR file").startswith("150")
+            sock.do_handshake()
+            assert read_all(sock) == (served / "file").read_bytes()
+        assert client.answer().startswith("226")
+        with secure(client, client_tls, reuse=False) as sock:
+            assert client.say("RETR file").startswith("150")
+            with pytest.raises(OSError):  # noqa: PT011 (reset, or an end without close_notify)
+                shake_hands_and_read(sock)
+        assert client.answer().startswith("522")
+
+
+def shake_hands_and_read(sock: ssl.SSLSocket) -> bytes:
+    sock.do_handshake()
+    return sock.recv(1)
+
+
+def test_a_client_that_goes_in_the_handshake_leaves_nothing(tls_server: Server) -> None:
+    for end in (reset, socket.socket.close):
+        explicit = Client(tls_server.port)
+        explicit.answer()
+        assert explicit.say("AUTH TLS").startswith("234")
+        implicit = Client(tls_server.tls_port)
+        for client in (explicit, implicit):
+            client.sock.sendall(b"\x16\x03")
+            end(client.sock)
+    wait_until(tls_server.idle)
