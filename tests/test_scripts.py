@@ -46,7 +46,7 @@ class Copy:
                 self.record(self.root / f".venv{other}" / "bin" / name, f"{name}{other}")
         for other in OTHERS:
             self.record(self.tools / f"python{other}", "system", other)
-        for name in ("apt-get", "sudo", "wrk"):
+        for name in ("apt-get", "sudo", "wrk", "curl", "lftp", "wget", "h2load"):
             self.record(self.tools / name, name)
 
     def record(self, path: Path, name: str, version: str = "") -> None:

@@ -21,6 +21,10 @@ has_venv() { "$PYTHON" -c 'import ensurepip, venv'; }
 has_libssl() { [[ -f /usr/include/openssl/ssl.h ]]; }
 has_openssl() { command -v openssl; }
 has_wrk() { command -v wrk; }
+has_curl() { command -v curl; }
+has_lftp() { command -v lftp; }
+has_wget() { command -v wget; }
+has_h2load() { command -v h2load; }
 has_rsvg_convert() { command -v rsvg-convert; }
 
 # need <what> <Debian package>: note the package as missing unless <what> is there.
