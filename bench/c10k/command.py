@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from c10k import install, picture
+from c10k import install
 from c10k.box import Interrupted
 from c10k.cgroups import Bounds, NoCgroupError
 from c10k.idle import run_idle
@@ -23,7 +23,6 @@ from c10k.summary import summarise
 from c10k.table import losses, moment, of_load, over_time, paced_table
 from c10k.throughput import CLIENTS, run_throughput
 from c10k.tools import NoBoxError
-from headrace.lab.machine import describe_machine, machine_line
 
 BOX_GIGAHERTZ = 1.0
 MEMORY_BYTES = 2 * 1024**3
@@ -107,6 +106,9 @@ def run(arguments: Sequence[str]) -> int:
 def measure(options: argparse.Namespace, names: Sequence[str]) -> int:
     clock = clock_of_core(options)
     station = station_of(options, clock["used"])
+    # Not above: --help is for clones in which nothing has been built yet.
+    from headrace.lab.machine import describe_machine, machine_line
+
     machine = describe_machine()
     os.sched_setaffinity(0, {station.load_core})
     print(f"{machine_line(machine)}; {words_of(clock, station)}", flush=True)
@@ -123,6 +125,8 @@ def measure(options: argparse.Namespace, names: Sequence[str]) -> int:
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.svg and "paced" in document:
+        from c10k import picture
+
         options.svg.write_text(picture.draw(document))
     return 0
 

@@ -65,6 +65,10 @@ def test_passwd_locks_and_deletes(headrace, folder):
     assert set(users_of(folder)) == {"joe", "ann"}
     assert headrace("passwd", "users", "joe", "--delete").returncode == 0
     assert set(users_of(folder)) == {"ann"}
+    for what in ("--lock", "--keep", "--delete"):
+        outcome = headrace("passwd", "users", "nobody", what)
+        assert outcome.returncode == 1
+        assert outcome.stderr == "headrace passwd: users: there is no user 'nobody'\n"
 
 
 def test_link_to_the_file_stays_a_link(headrace, folder):

@@ -132,7 +132,11 @@ def test_home_that_is_a_link_out_of_the_folder_is_refused(site_of, served):
         ({"users": "/nowhere/users"}, "/nowhere/users: No such file"),
         ({"tls_cert": "/nowhere/cert"}, "/nowhere/cert: No such file"),
         ({"tls_cert": str(CERTIFICATE), "tls_key": "/nowhere/key"}, "/nowhere/key: No such file"),
-        ({"tls_cert": __file__}, "no certificate with its key"),
+        ({"tls_cert": __file__}, f"{__file__}: there is no certificate in it"),
+        (
+            {"tls_cert": str(CERTIFICATE), "tls_key": __file__},
+            f"{__file__}: there is no private key in it",
+        ),
         ({"log_file": "/nowhere/log"}, "/nowhere/log: No such file"),
         ({"xferlog": "/nowhere/log"}, "/nowhere/log: No such file"),
     ],
@@ -152,6 +156,11 @@ def test_file_that_is_missing_or_wrong_is_one_line(site_of, no_descriptor_leaks,
 def test_key_that_does_not_fit_or_is_encrypted_is_one_line(site_of, certificates, key, why):
     with pytest.raises(BadSettings, match=why):
         site_of(tls_cert=f"{certificates}/one.pem", tls_key=f"{certificates}/{key}")
+
+
+def test_certificate_without_its_key_says_which_option_names_one(site_of, certificates):
+    with pytest.raises(BadSettings, match=r"one\.pem: .* no private key .*--tls-key"):
+        site_of(tls_cert=f"{certificates}/one.pem")
 
 
 def test_certificate_and_key_may_be_in_one_file_and_old_tls_is_refused(site_of):

@@ -121,7 +121,7 @@ def change(options: argparse.Namespace) -> None:
 
     with UsersFile(options.file) as file:
         before = file.lines.get(options.name)
-        if before is None and (options.delete or options.keep):
+        if before is None and (options.delete or options.keep or options.lock):
             raise _Failure(f"{options.file}: there is no user {options.name!r}")
         if options.delete:
             file.write(options.name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 import textwrap
@@ -37,7 +38,17 @@ class _Parser(argparse.ArgumentParser):
     """argparse without the usage page: the error is the line that matters."""
 
     def error(self, message: str) -> NoReturn:
-        raise _Mistake(message)
+        raise _Mistake(f"{message}{self.suggestion(message)}")
+
+    def suggestion(self, message: str) -> str:
+        """For an option that there is not: those like it."""
+        _, found, words = message.partition("unrecognized arguments: ")
+        if not found or not words.startswith("--"):
+            return ""
+        word = words.split()[0].partition("=")[0]
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        near = difflib.get_close_matches(word, known, 3, 0.5)
+        return f"; like it: {', '.join(near)}" if near else f"; see {PROGRAM} --help"
 
 
 def main(words: list[str]) -> int:

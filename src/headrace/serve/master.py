@@ -69,6 +69,7 @@ def serve(settings: Settings) -> int:
     try:
         sockets = open_sockets(settings, count)
         become(settings.run_as)
+        check_folder(settings)
     except CannotServe as error:
         print(f"headrace serve: {error}", file=sys.stderr)
         site.close()
@@ -298,6 +299,8 @@ def open_sockets(settings: Settings, workers: int) -> list[list[Listening]]:
             if where is None:
                 continue
             family, resolved = resolve(where)
+            if where.port:
+                refuse_taken(family, resolved, where)
             for row in rows:
                 sock = listen(family, resolved, where, settings.limits.backlog_max)
                 # Port 0: the kernel has chosen one, and all workers share it.
@@ -321,17 +324,33 @@ def resolve(where: Address) -> tuple[int, tuple[object, ...]]:
     return found[0][0], found[0][4]
 
 
+def refuse_taken(family: int, address: tuple[object, ...], where: Address) -> None:
+    """Raises CannotServe where another program listens, even if it shares its port as we do.
+
+    With SO_REUSEPORT two servers of one user would listen, and each have half of the clients.
+    """
+    bound(family, address, where, shared=False).close()
+
+
 def listen(family: int, address: tuple[object, ...], where: Address, backlog: int) -> socket.socket:
     """From now on clients are let in, by whichever worker begins first."""
+    sock = bound(family, address, where, shared=True)
+    sock.listen(backlog)
+    return sock
+
+
+def bound(
+    family: int, address: tuple[object, ...], where: Address, *, shared: bool
+) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # IPv4 clients would have mapped addresses: a second listener is clearer.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(backlog)
     except OSError as error:
         sock.close()
         hint = ""
@@ -339,6 +358,13 @@ def listen(family: int, address: tuple[object, ...], where: Address, backlog: in
             hint = "; ports below 1024 need root, or CAP_NET_BIND_SERVICE"
         raise CannotServe(f"cannot listen at {where}: {error.strerror}{hint}") from None
     return sock
+
+
+def check_folder(settings: Settings) -> None:
+    """As the user that serves it.  Raises CannotServe."""
+    if not os.access(settings.directory, os.R_OK | os.X_OK, effective_ids=True):
+        who = pwd.getpwuid(os.geteuid()).pw_name
+        raise CannotServe(f"{settings.directory}: {who} may not read it")
 
 
 def prctl(option: int, value: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import ssl
 import time
 import weakref
@@ -18,6 +19,9 @@ from headrace.serve.tree import Tree
 from headrace.serve.users import BadUsers, User, Users
 
 __all__ = ["Site"]
+
+# A chain of certificates is a few kilobytes.
+PEM_BYTES_MAX = 1024 * 1024
 
 
 class Site:
@@ -167,13 +171,33 @@ def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
         context.load_cert_chain(certificate, key, password=_no_password)
     except _EncryptedKey:
         raise BadSettings(
-            f"{key or certificate}: the key is encrypted; none can be asked"
+            f"{key or certificate}: the key is encrypted, and there is nobody to ask; "
+            "openssl pkey -in FILE -out NEW makes one that is not"
         ) from None
     except ssl.SSLError as error:
-        reason = (error.reason or str(error)).lower().replace("_", " ")
-        raise BadSettings(f"{named}: no certificate with its key, PEM: {reason}") from None
+        raise BadSettings(why_unusable(certificate, key, error)) from None
     except OSError as error:
         raise BadSettings(f"{named}: {error.strerror}") from None
+
+
+def why_unusable(certificate: str, key: str | None, error: ssl.SSLError) -> str:
+    """OpenSSL says in which of its lines it failed; this says which file lacks what."""
+    if not has_block(certificate, "CERTIFICATE"):
+        return f"{certificate}: there is no certificate in it (PEM)"
+    if not has_block(key or certificate, "PRIVATE KEY"):
+        if key is None:
+            return f"{certificate}: there is no private key in it; name its file with --tls-key"
+        return f"{key}: there is no private key in it (PEM)"
+    reason = (error.reason or str(error)).lower().replace("_", " ")
+    named = certificate if key is None else f"{certificate} and {key}"
+    return f"{named}: {reason}"
+
+
+def has_block(file: str, label: str) -> bool:
+    """Does a PEM file have one of these?  A private key may have its kind before the label."""
+    with open(file, "rb") as opened:
+        data = opened.read(PEM_BYTES_MAX)
+    return re.search(rb"-----BEGIN (?:[A-Z0-9]+ )*" + label.encode(), data) is not None
 
 
 class _EncryptedKey(Exception):

@@ -270,7 +270,8 @@ def test_session_shows_the_status_to_this_machine(serve):
         assert b"<h1>Status</h1>" in server.ask("GET", "/.status").body
     with serve(prepare=with_status, status_only=True) as server:
         assert b"<h1>Status</h1>" in server.ask("GET", "/").body
-        assert b"<h1>Status</h1>" in server.ask("GET", "/small").body
+        # A scraper with a wrong path is to notice.
+        assert server.ask("GET", "/small").status == 404
         assert server.ask("GET", "/metrics").body == b"clients 7\n"
 
 

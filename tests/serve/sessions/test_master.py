@@ -292,3 +292,23 @@ def test_workers_are_as_many_as_named_or_cores_or_descriptors_want(
     monkeypatch.setattr("resource.getrlimit", lambda which: (descriptors, descriptors))
     settings = Settings("/", workers=workers, limits=Limits(clients_max=clients))
     assert workers_needed(settings) == needed
+
+
+def test_a_port_that_another_headrace_has_is_refused(serve: Callable[..., Command]) -> None:
+    """Of the same user, which SO_REUSEPORT alone would let share it."""
+    first = serve().ready()
+    second = serve("--ftp", f"127.0.0.1:{first.port()}")
+    assert second.end() == 1
+    assert second.process.stderr is not None
+    assert "Address already in use" in second.process.stderr.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    command = Command(folder, "--run-as", "nobody", "--workers", "1")
+    assert command.end() == 1
+    assert command.process.stderr is not None
+    with command.process.stderr as errors:
+        assert f"{folder}: nobody may not read it" in errors.read()

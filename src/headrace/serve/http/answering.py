@@ -30,6 +30,7 @@ INDEX = "index.html"
 STATUS_PATH = "/.status"
 FORWARDED = (b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip")
 METRICS_PATH = b"/metrics"
+STATUS_PATHS = (b"/", STATUS_PATH.encode())
 METRICS_FIELDS = b"Content-Type: text/plain; version=0.0.4\r\nCache-Control: no-store\r\n"
 READING_METHODS = (b"GET", b"HEAD")
 
@@ -70,8 +71,11 @@ def answer_status(site: Site, request: Request) -> Answer | Slow:
     gather, metrics = site.status, site.metrics
     if gather is None or request.method not in READING_METHODS:
         return refusal(*NOT_FOUND, request)
-    if metrics is not None and request.target.partition(b"?")[0] == METRICS_PATH:
+    path = request.target.partition(b"?")[0]
+    if metrics is not None and path == METRICS_PATH:
         return Slow(lambda: Answer(200, METRICS_FIELDS, metrics().encode("ascii")))
+    if path not in STATUS_PATHS:
+        return refusal(*NOT_FOUND, request)
     return Slow(lambda: status_page.answer(gather(), request))
 
 
