@@ -9,9 +9,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 import headrace
+
+# How fast an example is says nothing on a busy machine.
+hypothesis.settings.register_profile(
+    "headrace", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("headrace")
 
 type_of_started = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[Any]]]
 
