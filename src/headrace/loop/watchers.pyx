@@ -20,6 +20,7 @@ cdef class Watcher(PollOperation):
         return f"{PollOperation.__repr__(self)[:-1]} handle={self.handle!r}>"
 
     cdef int completed(self, int result, unsigned int flags) except -1:
+        cdef Handle handle
         if self.handle is None:
             return 0
         if result < 0:
@@ -30,7 +31,9 @@ cdef class Watcher(PollOperation):
                     "handle": self.handle,
                 })
             return 0
-        return self.handle.run(0, 0)
+        # A reference of our own: the callback may end the watch, or begin another, and then raise.
+        handle = self.handle
+        return handle.run(0, 0)
 
     cdef object what_failed(self, int result):
         if result != -EBADF:

@@ -30,6 +30,44 @@ def removes_its_reader(loop, fd):
     yield len(large) + len(overwriting)
 
 
+def removes_its_reader_and_raises(loop, fd, errors):
+    def callback():
+        loop.remove_reader(fd)
+        errors.append([object() for _ in range(1000)])
+        raise ValueError(fd)
+
+    return callback
+
+
+def replaces_its_reader_and_raises(loop, fd, errors):
+    def callback():
+        loop.add_reader(fd, loop.remove_reader, fd)
+        errors.append([object() for _ in range(1000)])
+        raise ValueError(fd)
+
+    return callback
+
+
+async def watch_with(make):
+    """Each of these callbacks raises, and the loop's exception handler is told so."""
+    loop = asyncio.get_running_loop()
+    told = []
+    loop.set_exception_handler(lambda _, report: told.append(report["exception"]))
+    for _ in range(ROUNDS):
+        reading, writing = os.pipe()
+        os.write(writing, b"x")
+        loop.add_reader(reading, make(loop, reading, []))
+        while not told:
+            await asyncio.sleep(0)
+        await turns()
+        assert [type(error) for error in told] == [ValueError]
+        told.clear()
+        loop.remove_reader(reading)
+        os.close(reading)
+        os.close(writing)
+    loop.set_exception_handler(None)
+
+
 async def turns():
     for _ in range(4):
         await asyncio.sleep(0)
@@ -59,6 +97,8 @@ async def main():
         loop.remove_reader(reading)
         os.close(reading)
         os.close(writing)
+    await watch_with(removes_its_reader_and_raises)
+    await watch_with(replaces_its_reader_and_raises)
     print("alive")
 
 
