@@ -270,6 +270,18 @@ def test_privileges_are_given_up(
         assert client.log_in().retrieve("RETR big") == BIG
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_sighup_reloads_after_privileges_are_given_up(
+    serve: Callable[..., Command], served: Path, tmp_path: Path
+) -> None:
+    for folder in (served, *tmp_path.parents[:3], tmp_path):
+        folder.chmod(0o755)
+    command = serve("--run-as", "nobody").ready()
+    command.signal(signal.SIGHUP)
+    wait_until(lambda: command.log().count(" reload") == 2, "master and worker")
+    assert command.log().count(" reloaded ") == 2
+
+
 @pytest.mark.parametrize(
     ("workers", "clients", "descriptors", "needed"),
     [
