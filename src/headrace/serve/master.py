@@ -7,6 +7,7 @@ Decisions.
 * Workers are forked before any loop exists.  A ring or an epoll descriptor that is shared across a
   fork breaks both sides.
 * Signals are blocked in the master and taken by sigwait(): no handler runs between two lines.
+  Those that it sends its workers are blocked, too, until a worker has its handlers: none is lost.
 * A worker dies with its master (PR_SET_PDEATHSIG): nobody serves from a server that is gone.
 """
 
@@ -37,6 +38,7 @@ from headrace.serve.worker import Listening
 __all__ = ["serve"]
 
 SIGNALS = frozenset([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD])
+BLOCKED = SIGNALS | {worker.DRAIN, worker.ABORT}
 # <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
@@ -111,7 +113,7 @@ class Master:
         self.ending = False
 
     def run(self) -> int:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             for address in self.addresses:
                 self.site.log.event("listening", address=address)
@@ -145,10 +147,10 @@ class Master:
             got = signal.sigtimedwait(SIGNALS, pause_s)
             number = 0 if got is None else got.si_signo
         if number in (signal.SIGTERM, signal.SIGINT):
+            self.tell(worker.ABORT if self.ending else worker.DRAIN)
             self.ending = True
             # As long as one descriptor of a socket is open it listens, and nobody would accept.
             self.close_sockets()
-            self.tell(signal.SIGTERM)
         elif number == signal.SIGHUP:
             self.site.reload()
             self.tell(signal.SIGHUP)

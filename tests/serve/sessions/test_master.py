@@ -30,7 +30,9 @@ class Command:
         self.log_file.touch()
         command = [sys.executable, "-m", "headrace", "serve", str(folder), "--http", "off"]
         command += ["--ftp", "127.0.0.1:0", "--log-file", str(self.log_file), *words]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def log(self) -> str:
         return self.log_file.read_text()
@@ -134,6 +136,27 @@ def is_refused(port: int) -> bool:
     except ConnectionResetError:  # it had been in the queue
         return False
     return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
+def test_a_signal_to_the_whole_group_lets_transfers_end(
+    serve: Callable[..., Command], number: signal.Signals
+) -> None:
+    command = serve("--workers", "2").ready()
+    with Client(command.port()) as idle, Client(command.port()) as busy:
+        idle.log_in()
+        busy.log_in()
+        with busy.data(SO_RCVBUF=8192) as sock:
+            assert busy.say("RETR big").startswith("150")
+            begin = sock.recv(1000)
+            os.killpg(command.process.pid, number)  # Ctrl-C, or systemd
+            assert idle.answer().startswith("421")
+            for worker in command.workers():  # late, or from somebody else
+                os.kill(worker, number)
+            assert begin + read_all(sock) == BIG
+        assert busy.answer().startswith("226")
+        assert busy.answer().startswith("421")
+    assert command.end() == 0
 
 
 def test_a_second_signal_ends_at_once(serve: Callable[..., Command]) -> None:
