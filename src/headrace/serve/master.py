@@ -88,7 +88,7 @@ class CannotServe(Exception):
 
 
 class Child:
-    """A worker: its process, and when it began."""
+    """A worker: its process, and when it began; or when its successor may."""
 
     __slots__ = ("began_s", "delay_s", "pid", "restart_s")
 
@@ -97,6 +97,12 @@ class Child:
         self.began_s = 0.0
         self.delay_s = 0.0
         self.restart_s = 0.0
+
+    def postpone(self, delay_s_min: float = 0.0) -> None:
+        """The successor waits, and the one after it longer."""
+        delay_s = max(self.delay_s, delay_s_min)
+        self.restart_s = time.monotonic() + delay_s
+        self.delay_s = min(max(delay_s * 2, RESTART_DELAY_S_MIN), RESTART_DELAY_S_MAX)
 
 
 class Master:
@@ -127,8 +133,8 @@ class Master:
                     workers_wanted=wanted,
                     clients_max=self.site.settings.limits.clients_max,
                 )
-            self.site.log.event("ready", workers=len(self.children), pid=os.getpid())
-            while any(child.pid for child in self.children) or not self.ending:
+            self.site.log.event("ready", workers=self.running(), pid=os.getpid())
+            while self.running() or not self.ending:
                 self.wait_signal()
         finally:
             self.end()
@@ -136,6 +142,10 @@ class Master:
         self.site.log.event("ended")
         self.site.close()
         return 0
+
+    def running(self) -> int:
+        """How many workers there are."""
+        return sum(1 for child in self.children if child.pid)
 
     def wait_signal(self) -> None:
         """One signal, or the time at which a worker is to be replaced."""
@@ -183,27 +193,33 @@ class Master:
             child.pid = 0
             if lived_s >= LIFE_S_MIN:
                 child.delay_s = 0.0
-            child.restart_s = time.monotonic() + child.delay_s
-            child.delay_s = min(max(child.delay_s * 2, RESTART_DELAY_S_MIN), RESTART_DELAY_S_MAX)
+            child.postpone()
 
     def replace(self) -> None:
         if self.ending:
             return
         for number, child in enumerate(self.children):
             if not child.pid and child.restart_s <= time.monotonic():
-                self.board.count_restart()
-                self.fork(number)
+                is_first = not child.began_s
+                if self.fork(number) and not is_first:
+                    self.board.count_restart()
 
-    def fork(self, number: int) -> None:
+    def fork(self, number: int) -> bool:
+        """Begin a worker; False: there is no room for a process, it is tried again later."""
         child = self.children[number]
         master = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # RLIMIT_NPROC, a cgroup's pids.max, memory
+            self.site.log.event("fork_failed", error=error.strerror, worker=number)
+            child.postpone(RESTART_DELAY_S_MIN)
+            return False
         if pid:
             child.pid = pid
             child.began_s = time.monotonic()
-            return
+            return True
         code = 1
         try:
             self.be_worker(number, master)
@@ -252,7 +268,10 @@ class Master:
 
 def describe(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return signal.Signals(os.WTERMSIG(status)).name
+        number = os.WTERMSIG(status)
+        # Most real-time signals have no name.
+        named = number in set(signal.Signals)
+        return signal.Signals(number).name if named else f"signal {number}"
     return f"exit code {os.waitstatus_to_exitcode(status)}"
 
 

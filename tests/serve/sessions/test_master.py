@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
@@ -16,8 +17,15 @@ import pytest
 from ftp_server import WAIT_S_MAX, Client, read_all, wait_until
 
 from headrace.serve.limits import Limits
-from headrace.serve.master import workers_needed
+from headrace.serve.master import (
+    RESTART_DELAY_S_MAX,
+    RESTART_DELAY_S_MIN,
+    Master,
+    describe,
+    workers_needed,
+)
 from headrace.serve.settings import Settings
+from headrace.serve.site import Site
 
 BIG = b"0123456789abcdef" * 2**20  # 16 MiB
 
@@ -213,6 +221,45 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(
             client.log_in()
     command.signal(signal.SIGTERM)
     assert command.end() == 0
+
+
+@pytest.fixture
+def master(served: Path) -> Iterator[Master]:
+    """Of one worker, which is not there yet; it logs into `log` beside the folder."""
+    site = Site(Settings(str(served), log_file=str(served.parent / "log")))
+    made = Master(site, [[]])
+    yield made
+    made.end()
+    site.close()
+
+
+def test_a_fork_that_fails_is_tried_again_more_and_more_slowly(
+    master: Master, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    monkeypatch.setattr("os.fork", fail)
+    [child] = master.children
+    delays = []
+    for _ in range(10):
+        master.replace()
+        delays.append(child.restart_s - now_s)
+        master.replace()  # too soon: nothing happens
+        now_s = child.restart_s
+    assert delays[:3] == [RESTART_DELAY_S_MIN * 2**time for time in range(3)]
+    assert delays[-1] == RESTART_DELAY_S_MAX
+    assert (tmp_path / "log").read_text().count(" fork_failed error=") == 10
+    assert master.running() == 0
+    assert master.board.restarts == 0
+
+
+def test_each_end_of_a_worker_has_a_description() -> None:
+    assert describe(signal.SIGKILL) == "SIGKILL"
+    assert describe(signal.SIGRTMIN + 1) == f"signal {signal.SIGRTMIN + 1}"
+    assert describe(3 << 8) == "exit code 3"
 
 
 def test_workers_die_with_their_master(serve: Callable[..., Command]) -> None:
