@@ -8,6 +8,7 @@ Decisions.
   fork breaks both sides.
 * Signals are blocked in the master and taken by sigwait(): no handler runs between two lines.
   Those that it sends its workers are blocked, too, until a worker has its handlers: none is lost.
+* A worker that hangs is killed, and replaced: see `watching.py`.
 * A worker dies with its master (PR_SET_PDEATHSIG): nobody serves from a server that is gone.
 """
 
@@ -18,6 +19,7 @@ import ctypes
 import errno
 import gc
 import importlib
+import math
 import os
 import pwd
 import resource
@@ -33,6 +35,7 @@ from headrace.serve.cores import usable_cores
 from headrace.serve.meters import Meters
 from headrace.serve.settings import WORKERS_MAX, Address, Settings
 from headrace.serve.site import Site
+from headrace.serve.watching import LISTEN_S, Watch
 from headrace.serve.worker import Listening
 
 __all__ = ["serve"]
@@ -44,7 +47,10 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 # A worker that dies this soon would only die again: its successor waits, longer each time.
 LIFE_S_MIN = 5.0
-RESTART_DELAY_S_MIN, RESTART_DELAY_S_MAX = 0.5, 30.0
+# Not for long: the connections that came to its sockets wait for it.
+RESTART_DELAY_S_MIN, RESTART_DELAY_S_MAX = 0.5, 5.0
+# What workers have beyond drain_timeout_s, to come to an end.
+END_MARGIN_S = 10.0
 # Control connection, data connection, file; and what a process has anyway.
 DESCRIPTORS_PER_CLIENT = 3
 DESCRIPTORS_SPARE = 128
@@ -90,13 +96,14 @@ class CannotServe(Exception):
 class Child:
     """A worker: its process, and when it began; or when its successor may."""
 
-    __slots__ = ("began_s", "delay_s", "pid", "restart_s")
+    __slots__ = ("began_s", "delay_s", "killed", "pid", "restart_s")
 
     def __init__(self) -> None:
         self.pid = 0
         self.began_s = 0.0
         self.delay_s = 0.0
         self.restart_s = 0.0
+        self.killed = False
 
     def postpone(self, delay_s_min: float = 0.0) -> None:
         """The successor waits, and the one after it longer."""
@@ -113,10 +120,12 @@ class Master:
         self.sockets = sockets
         self.children = [Child() for _ in sockets]
         self.board = Board(len(sockets))
+        self.watch = Watch(self.board)
         self.addresses = tuple(
             f"{protocol}://{Address(*sock.getsockname()[:2])}" for protocol, sock in sockets[0]
         )
         self.ending = False
+        self.deadline_s = math.inf  # of the workers' end
 
     def run(self) -> int:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
@@ -148,24 +157,42 @@ class Master:
         return sum(1 for child in self.children if child.pid)
 
     def wait_signal(self) -> None:
-        """One signal, or the time at which a worker is to be replaced."""
-        due = [child.restart_s for child in self.children if not child.pid]
-        if self.ending or not due:
-            number = signal.sigwaitinfo(SIGNALS).si_signo
-        else:
-            pause_s = max(0.0, min(due) - time.monotonic())
-            got = signal.sigtimedwait(SIGNALS, pause_s)
-            number = 0 if got is None else got.si_signo
+        """One signal, or the time at which a worker is to be replaced, or looked after."""
+        due = [] if self.ending else [each.restart_s for each in self.children if not each.pid]
+        pause_s = min([LISTEN_S, *(each - time.monotonic() for each in due)])
+        got = signal.sigtimedwait(SIGNALS, max(0.0, pause_s))
+        number = 0 if got is None else got.si_signo
         if number in (signal.SIGTERM, signal.SIGINT):
-            self.tell(worker.ABORT if self.ending else worker.DRAIN)
-            self.ending = True
-            # As long as one descriptor of a socket is open it listens, and nobody would accept.
-            self.close_sockets()
+            self.begin_end()
         elif number == signal.SIGHUP:
             self.site.reload()
             self.tell(signal.SIGHUP)
         self.reap()
+        self.kill_hung()
         self.replace()
+
+    def begin_end(self) -> None:
+        """The first signal: workers drain; the second: they end at once."""
+        self.tell(worker.ABORT if self.ending else worker.DRAIN)
+        grace_s = 0.0 if self.ending else self.site.settings.limits.drain_timeout_s
+        self.deadline_s = min(self.deadline_s, time.monotonic() + grace_s + END_MARGIN_S)
+        self.ending = True
+        # As long as one descriptor of a socket is open it listens, and nobody would accept.
+        self.close_sockets()
+
+    def kill_hung(self) -> None:
+        """A worker that is silent, or does not end, would never be of use again."""
+        now_s = time.monotonic()
+        self.watch.listen(now_s)
+        silence_s_max = self.site.settings.limits.worker_silence_timeout_s or math.inf
+        for number, child in enumerate(self.children):
+            if not child.pid or child.killed:
+                continue
+            silence_s = self.watch.silence_s(number)
+            if silence_s > silence_s_max or now_s > self.deadline_s:
+                self.site.log.event("worker_hung", pid=child.pid, silence_s=round(silence_s, 1))
+                os.kill(child.pid, signal.SIGKILL)
+                child.killed = True
 
     def tell(self, number: signal.Signals) -> None:
         for child in self.children:
@@ -219,6 +246,8 @@ class Master:
         if pid:
             child.pid = pid
             child.began_s = time.monotonic()
+            child.killed = False
+            self.watch.begin(number, child.began_s)
             return True
         code = 1
         try:

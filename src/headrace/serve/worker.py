@@ -88,7 +88,8 @@ class Worker:
         self._servers: list[asyncio.AbstractServer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sweeper = Sweeper(loop, self._members, self._shortest_limit_s)
-        board = board or Board()
+        self._board = board = board or Board()
+        self._number = number
         self._reporter = Reporter(self, board, number)
         self._report_timer: asyncio.TimerHandle | None = None
         gatherer = Gatherer(site, board, addresses)
@@ -301,8 +302,9 @@ class Worker:
         )
 
     def _report(self) -> None:
-        """How the worker is, once a second."""
+        """That the worker is alive, and how it is, once a second."""
         self._report_timer = self.loop.call_later(REPORT_S, self._report)
+        self._board.beat(self._number)
         self._count_commands()
         self._reporter.report()
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from ftp_server import WAIT_S_MAX, Client, read_all, wait_until
 
+from headrace.serve import worker
 from headrace.serve.limits import Limits
 from headrace.serve.master import (
+    END_MARGIN_S,
     RESTART_DELAY_S_MAX,
     RESTART_DELAY_S_MIN,
     Master,
@@ -254,6 +256,61 @@ def test_a_fork_that_fails_is_tried_again_more_and_more_slowly(
     assert (tmp_path / "log").read_text().count(" fork_failed error=") == 10
     assert master.running() == 0
     assert master.board.restarts == 0
+
+
+@pytest.fixture
+def hung(master: Master) -> Iterator[subprocess.Popen[bytes]]:
+    """The master's worker, which never beats, nor ends when it is told to."""
+    process = subprocess.Popen(
+        ["sleep", "1000"], preexec_fn=lambda: signal.signal(worker.DRAIN, signal.SIG_IGN)
+    )
+    master.children[0].pid = process.pid
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_worker_that_is_silent_is_killed(
+    master: Master, hung: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    master.watch.begin(0, now_s)
+    for silence_s in range(61):
+        now_s = 1000.0 + silence_s
+        master.kill_hung()
+    assert hung.poll() is None
+    for _ in range(3):  # once is enough
+        now_s += 1
+        master.kill_hung()
+    assert hung.wait(WAIT_S_MAX) == -signal.SIGKILL
+    master.children[0].pid = 0
+    assert (tmp_path / "log").read_text().count(" worker_hung ") == 1
+
+
+def test_a_worker_that_does_not_end_is_killed(
+    master: Master, hung: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    master.begin_end()
+    while now_s <= 1000.0 + master.site.settings.limits.drain_timeout_s + END_MARGIN_S:
+        master.board.beat(0)
+        master.kill_hung()
+        now_s += 1
+    assert hung.poll() is None
+    master.kill_hung()
+    assert hung.wait(WAIT_S_MAX) == -signal.SIGKILL
+    master.children[0].pid = 0
+
+
+def test_a_worker_that_stands_still_is_replaced(serve: Callable[..., Command]) -> None:
+    command = serve("--limit", "worker_silence_timeout_s=2").ready()
+    [before] = command.workers()
+    os.kill(before, signal.SIGSTOP)
+    wait_until(lambda: f" worker_hung pid={before}" in command.log(), "the watchdog")
+    wait_until(lambda: command.workers() - {before}, "the new worker")
+    assert not is_running(before)
 
 
 def test_each_end_of_a_worker_has_a_description() -> None:
