@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from ftp_server import WAIT_S_MAX, Client, read_all, wait_until
 
-from headrace.serve import worker
 from headrace.serve.limits import Limits
 from headrace.serve.master import (
     END_MARGIN_S,
@@ -28,6 +27,7 @@ from headrace.serve.master import (
 )
 from headrace.serve.settings import Settings
 from headrace.serve.site import Site
+from headrace.serve.worker import DRAIN
 
 BIG = b"0123456789abcdef" * 2**20  # 16 MiB
 
@@ -262,7 +262,7 @@ def test_a_fork_that_fails_is_tried_again_more_and_more_slowly(
 def hung(master: Master) -> Iterator[subprocess.Popen[bytes]]:
     """The master's worker, which never beats, nor ends when it is told to."""
     process = subprocess.Popen(
-        ["sleep", "1000"], preexec_fn=lambda: signal.signal(worker.DRAIN, signal.SIG_IGN)
+        ["sleep", "1000"], preexec_fn=lambda: signal.signal(DRAIN, signal.SIG_IGN)
     )
     master.children[0].pid = process.pid
     yield process
