@@ -51,8 +51,7 @@ LIFE_S_MIN = 5.0
 RESTART_DELAY_S_MIN, RESTART_DELAY_S_MAX = 0.5, 5.0
 # What workers have beyond drain_timeout_s, to come to an end.
 END_MARGIN_S = 10.0
-# Control connection, data connection, file; and what a process has anyway.
-DESCRIPTORS_PER_CLIENT = 3
+# What a process has anyway.
 DESCRIPTORS_SPARE = 128
 EXIT_CANNOT_SERVE = 1
 # Python imports them when they are first used.
@@ -336,8 +335,14 @@ def workers_needed(settings: Settings) -> int:
 def workers_for_clients(settings: Settings) -> int:
     """So many that clients_max have their descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    each = max(1, (soft - DESCRIPTORS_SPARE) // DESCRIPTORS_PER_CLIENT)
+    each = max(1, (soft - DESCRIPTORS_SPARE) // descriptors_per_client(settings))
     return 1 if soft < 0 else -(-settings.limits.clients_max // each)
+
+
+def descriptors_per_client(settings: Settings) -> int:
+    """Control connection, data connection, file; an upload's folder; a user's home."""
+    uploads = settings.anonymous == "rw" or settings.users is not None
+    return 3 + int(uploads) + int(settings.users is not None)
 
 
 def open_sockets(settings: Settings, workers: int) -> list[list[Listening]]:

@@ -333,12 +333,7 @@ def passive_ports_of(site: Site) -> Ports:
 def setup_of(site: Site) -> Setup:
     """What the FTP core must know of the settings."""
     settings = site.settings
-    return Setup(
-        line_bytes_max=settings.limits.line_bytes_max,
-        commands_waiting_max=settings.limits.commands_queued_max,
-        tls=site.tls is not None,
-        tls_required=settings.tls_required,
-    )
+    return Setup.of(settings.limits, tls=site.tls is not None, tls_required=settings.tls_required)
 
 
 def run(site: Site, listening: Sequence[Listening], **of_worker: Any) -> None:

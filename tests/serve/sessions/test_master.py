@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ftp_server import WAIT_S_MAX, Client, read_all, wait_until
@@ -451,3 +452,21 @@ def test_a_folder_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> No
     assert command.process.stderr is not None
     with command.process.stderr as errors:
         assert f"{folder}: nobody may not read it" in errors.read()
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        ({}, 3),
+        ({"anonymous": "rw"}, 4),  # an upload has its folder open, too
+        ({"users": "users", "anonymous": "off"}, 5),  # and each user a home
+    ],
+    ids=str,
+)
+def test_workers_are_enough_for_what_a_client_has_open(
+    monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], needed: int
+) -> None:
+    monkeypatch.setattr("headrace.serve.master.usable_cores", lambda: 1)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1128, 1128))
+    settings = Settings("/", limits=Limits(clients_max=999), **words)
+    assert workers_needed(settings) == needed
