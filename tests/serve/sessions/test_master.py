@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def serve(served: Path) -> Iterator[Callable[..., Command]]:
     (served / "big").write_bytes(BIG)
     started: list[Command] = []
 
-    def start(*words: str) -> Command:
-        started.append(Command(served, "--limit", "clients_max=100", "--workers", "1", *words))
+    def start(*words: str, folder: Path = served) -> Command:
+        started.append(Command(folder, "--limit", "clients_max=100", "--workers", "1", *words))
         return started[-1]
 
     yield start
@@ -86,6 +87,17 @@ def serve(served: Path) -> Iterator[Callable[..., Command]]:
         command.process.wait()
         assert command.process.stderr is not None
         command.process.stderr.close()
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that every user can reach; pytest's are closed anew by each pytest that begins."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name, "served")
+        folder.mkdir()
+        (folder / "big").write_bytes(BIG)
+        yield folder
 
 
 def owners_of(clients: list[Client], workers: set[int]) -> list[int]:
@@ -381,13 +393,9 @@ def test_ports_share_their_clients(serve: Callable[..., Command]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_privileges_are_given_up(
-    serve: Callable[..., Command], served: Path, tmp_path: Path
-) -> None:
-    for folder in (served, *tmp_path.parents[:3], tmp_path):
-        folder.chmod(0o755)
+def test_privileges_are_given_up(serve: Callable[..., Command], open_to_all: Path) -> None:
     user = pwd.getpwnam("nobody")
-    command = serve("--run-as", "nobody").ready()
+    command = serve("--run-as", "nobody", folder=open_to_all).ready()
     for pid in (command.process.pid, *command.workers()):
         status = Path(f"/proc/{pid}/status").read_text()
         assert re.search(rf"^Uid:\s+{user.pw_uid}\s+{user.pw_uid}\s+{user.pw_uid}", status, re.M)
@@ -400,11 +408,9 @@ def test_privileges_are_given_up(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_sighup_reloads_after_privileges_are_given_up(
-    serve: Callable[..., Command], served: Path, tmp_path: Path
+    serve: Callable[..., Command], open_to_all: Path
 ) -> None:
-    for folder in (served, *tmp_path.parents[:3], tmp_path):
-        folder.chmod(0o755)
-    command = serve("--run-as", "nobody").ready()
+    command = serve("--run-as", "nobody", folder=open_to_all).ready()
     command.signal(signal.SIGHUP)
     wait_until(lambda: command.log().count(" reload") == 2, "master and worker")
     assert command.log().count(" reloaded ") == 2
