@@ -31,6 +31,18 @@ def test_a_board_is_shared_with_children() -> None:
     assert board.read(1) == {"pid": pid}
 
 
+def test_beats_are_shared_and_nothing_that_is_said() -> None:
+    board = Board(256)
+    if not os.fork():
+        board.beat(255)
+        board.beat(255)
+        os._exit(0)
+    os.wait()
+    assert [board.beats(number) for number in (0, 254, 255)] == [0, 0, 2]
+    assert board.restarts == 0
+    assert board.read(0) == board.read(255) == {}
+
+
 def test_a_slot_that_is_being_written_is_not_read() -> None:
     board = Board()
     board.write(0, {"model": "epoll"})

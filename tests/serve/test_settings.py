@@ -229,6 +229,16 @@ def test_only_root_can_become_somebody_else(made, monkeypatch):
     assert "only root" in refused(made, run_as="root")
 
 
+def test_only_the_start_asks_for_root_and_for_the_folder(made, tmp_path, monkeypatch):
+    folder = tmp_path / "served"
+    folder.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    settings = made(directory=str(folder), run_as="root")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # as it has been told to
+    folder.rmdir()
+    assert settings.again() == settings
+
+
 def test_two_ports_that_the_kernel_chooses_are_not_the_same(made):
     somewhere = Address("127.0.0.1", 0)
     settings = made(ftp=somewhere, http=somewhere)

@@ -41,24 +41,14 @@ def site_of(served: Path, tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keys and certificates in files of a folder: one, another, and a key that is encrypted."""
+    """Keys and certificates in files of a folder: one, another, RSA, and an encrypted key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("certificates")
-    for name in ("one", "other"):
-        words = [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-        ]
+    elliptic = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    for name, kind in (("one", elliptic), ("other", elliptic), ("rsa", ["rsa:2048"])):
+        words = ["req", "-x509", "-newkey", *kind, "-nodes", "-days", "2", "-subj"]
         files = ["-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"]
         command = [openssl, *words, f"/CN={name}", *files]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -180,8 +170,8 @@ def test_reload_takes_users_certificate_and_limits(site_of, tmp_path, certificat
         tls_cert=str(tmp_path / "cert.pem"),
         tls_key=str(tmp_path / "cert.key"),
     )
-    context = site.tls
-    assert common_name(context) == "one"
+    before = site.tls
+    assert common_name(before) == "one"
     assert site.gate.admit("a") is None
     assert site.gate.admit("b") is not None
 
@@ -194,8 +184,8 @@ def test_reload_takes_users_certificate_and_limits(site_of, tmp_path, certificat
     assert site.gate.admit("b") is None
     assert site.users.verify("joe", "joe") is None
     assert site.users.verify("ann", "ann") == User("ann", "/folder", Rights.ALL)
-    assert site.tls is context  # what listens has it, too
-    assert common_name(context) == "other"
+    assert common_name(site.tls) == "other"
+    assert common_name(before) == "one"  # data connections of sessions that have it
     assert "reloaded users=1" in (tmp_path / "log").read_text()
 
 
@@ -220,6 +210,69 @@ def test_reload_of_something_wrong_changes_nothing_and_says_what(
     assert site.settings.limits.clients_max == site.gate.limits.clients_max == 1
     assert common_name(site.tls) == "one"
     assert f'reload_failed error="{file}' in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("begins_with", [True, False])
+def test_reload_refuses_that_tls_comes_or_goes(site_of, tmp_path, begins_with):
+    config = tmp_path / "serve.toml"
+    texts = ["", f'tls-cert = "{CERTIFICATE}"\n']
+    config.write_text(texts[begins_with])
+    site = site_of(config=str(config))
+    before = site.tls
+    config.write_text(texts[not begins_with])
+    assert not site.reload()
+    assert site.tls is before
+    assert "tls-cert cannot come or go at a reload: restart" in (tmp_path / "log").read_text()
+
+
+def test_reload_never_raises_whatever_goes_wrong(site_of, tmp_path, monkeypatch):
+    def fail(settings: Settings) -> None:
+        raise MemoryError("nothing is left")
+
+    site = site_of()
+    before = site.users
+    monkeypatch.setattr("headrace.serve.site.load_users", fail)
+    assert not site.reload()
+    assert site.users is before
+    log = (tmp_path / "log").read_text()
+    assert "reload_failed" in log
+    assert "nothing is left" in log
+
+
+def test_reload_with_a_key_of_another_type_leaves_nothing_of_the_old_certificate(
+    site_of, tmp_path, certificates
+):
+    file = tmp_path / "cert.pem"
+    shutil.copy(certificates / "rsa.pem", file)
+    key = tmp_path / "cert.key"
+    shutil.copy(certificates / "rsa.key", key)
+    site = site_of(tls_cert=str(file), tls_key=str(key))
+    handshake(site.tls, ciphers="ECDHE-RSA-AES128-GCM-SHA256")
+    shutil.copy(certificates / "one.pem", file)
+    shutil.copy(certificates / "one.key", key)
+    assert site.reload()
+    with pytest.raises(ssl.SSLError):  # who wants RSA has nothing that can be shown
+        handshake(site.tls, ciphers="ECDHE-RSA-AES128-GCM-SHA256")
+    handshake(site.tls, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
+
+
+def handshake(server: ssl.SSLContext, ciphers: str) -> None:
+    """Of TLS 1.2, in which the cipher names the type of the key; raises ssl.SSLError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ciphers)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        context.wrap_bio(to_client, to_server),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while ends:
+        for end in list(ends):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                ends.remove(end)
 
 
 def test_reload_leaves_what_cannot_change_as_it_is(site_of, tmp_path):

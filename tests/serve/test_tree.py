@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import socket
@@ -298,6 +299,72 @@ def test_usage_adds_the_sizes_of_regular_files_beneath(tree, served):
     assert tree.usage_bytes() == before + 10_000
     with tree.subtree("/folder/deep") as home:
         assert home.usage_bytes() == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"), [("a", 600), ("n" * 255, 20)], ids=["deep", "longer than a path may be"]
+)
+def test_usage_counts_files_however_deep_they_lie(tree, served, name, depth):
+    fd = os.open(served, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    for file in ("big", ".headrace-upload-0123"):
+        file_fd = os.open(file, os.O_WRONLY | os.O_CREAT, dir_fd=fd)
+        os.truncate(file_fd, 10_000)
+        os.close(file_fd)
+    assert tree.usage_bytes() == 20_000 + 2 * len("inside")
+    assert tree.remove_stale_uploads() == 1
+    assert tree.usage_bytes() == 10_000 + 2 * len("inside")
+    # Not left to whoever cleans up: rmdir by rmdir, from below.
+    os.unlink("big", dir_fd=fd)
+    for _ in range(depth):
+        above = os.open("..", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        os.rmdir(name, dir_fd=above)
+        fd = above
+    os.close(fd)
+
+
+def closed(opener, name):
+    """An opener for which a folder cannot be read: no test can make one so for root."""
+
+    def open_beneath(folder_fd, path, flags, mode=0):
+        if path == name and not flags & os.O_PATH:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opener(folder_fd, path, flags, mode)
+
+    return open_beneath
+
+
+def test_usage_is_over_every_quota_where_a_client_has_closed_a_folder(served, opener):
+    with Tree(served, opener=closed(opener, b"folder/deep")) as tree:
+        with pytest.raises(OSError, match="a folder cannot be counted") as caught:
+            tree.usage_bytes()
+        assert caught.value.errno == errno.EDQUOT
+        assert caught.value.filename == "/"
+        assert tree.remove_stale_uploads() == 0
+
+
+def test_usage_leaves_out_what_is_closed_to_everybody_but_its_owner(served, opener, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: os.stat(served).st_uid + 1)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with Tree(served, opener=closed(opener, b"folder")) as tree:
+        assert tree.usage_bytes() == len("inside")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("mode", [0o300, 0o400, 0o600, 0o000])
+def test_a_mode_hides_nothing_from_the_quota(tree, served, mode):
+    folder = served / "folder"
+    folder.chmod(mode)
+    try:
+        with pytest.raises(OSError, match="a folder cannot be counted"):
+            tree.usage_bytes()
+    finally:
+        folder.chmod(0o755)
 
 
 def test_a_folder_that_links_back_to_the_root_does_not_make_the_walk_endless(tree, served):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import stat
 
@@ -88,6 +90,39 @@ def test_rename_that_must_not_replace_works_without_the_kernels_help(tree, serve
     tree.rename("/file", "/new", replace=False)
     assert not (served / "file").exists()
     assert (served / "new").read_text() == "inside"
+
+
+def test_rename_that_the_kernel_forbids_is_not_tried_in_another_way(tree, served, monkeypatch):
+    def forbid(*words: object) -> int:  # as in an append-only folder
+        ctypes.set_errno(errno.EPERM)
+        return -1
+
+    monkeypatch.setattr(renaming, "_renameat2", forbid)
+    with pytest.raises(PermissionError):
+        tree.rename("/file", "/new", replace=False)
+    assert sorted(os.listdir(served)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOENT])
+def test_rename_in_two_steps_leaves_no_two_names(tree, served, monkeypatch, number):
+    def unlink(name: bytes, *, dir_fd: int) -> None:
+        if name != b"file":
+            really(name, dir_fd=dir_fd)
+            return
+        if number == errno.ENOENT:  # somebody else was quicker
+            really(name, dir_fd=dir_fd)
+        raise OSError(number, os.strerror(number))
+
+    really = os.unlink
+    monkeypatch.setattr(renaming, "_renameat2", None)
+    monkeypatch.setattr("os.unlink", unlink)
+    if number == errno.EPERM:
+        with pytest.raises(PermissionError):
+            tree.rename("/file", "/new", replace=False)
+        assert sorted(os.listdir(served)) == ["file", "folder"]
+    else:
+        tree.rename("/file", "/new", replace=False)
+        assert sorted(os.listdir(served)) == ["folder", "new"]
 
 
 def test_rename_of_a_folder_into_itself_is_refused(tree):

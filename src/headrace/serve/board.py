@@ -23,8 +23,8 @@ SLOT_BYTES = 32 * 1024
 READS_MAX = 8
 # How often the slot was written, twice; how long the text is.
 HEAD = struct.Struct("=QQ")
-RESTARTS = struct.Struct("=Q")
-# The restarts have a page of their own, for mappings begin with one.
+NUMBER = struct.Struct("=Q")
+# A page of their own: the restarts, and behind them each worker's beats.
 BOARD_HEAD_BYTES = 4096
 
 
@@ -32,6 +32,7 @@ class Board:
     """Made before the workers are forked."""
 
     def __init__(self, workers: int = 1) -> None:
+        assert (1 + workers) * NUMBER.size <= BOARD_HEAD_BYTES
         self.workers = workers
         self._memory = mmap.mmap(-1, BOARD_HEAD_BYTES + workers * SLOT_BYTES)
 
@@ -41,11 +42,19 @@ class Board:
     @property
     def restarts(self) -> int:
         """How many workers have been replaced."""
-        return int(RESTARTS.unpack_from(self._memory)[0])
+        return int(NUMBER.unpack_from(self._memory)[0])
 
     def count_restart(self) -> None:
         """The master says so."""
-        RESTARTS.pack_into(self._memory, 0, self.restarts + 1)
+        NUMBER.pack_into(self._memory, 0, self.restarts + 1)
+
+    def beats(self, worker: int) -> int:
+        """How often that worker, and those before it, have shown that they are alive."""
+        return int(NUMBER.unpack_from(self._memory, (1 + worker) * NUMBER.size)[0])
+
+    def beat(self, worker: int) -> None:
+        """The worker says so, whatever else it says."""
+        NUMBER.pack_into(self._memory, (1 + worker) * NUMBER.size, self.beats(worker) + 1)
 
     def write(self, worker: int, said: dict[str, Any]) -> bool:
         """Say something; False: it is too long, and what was said before stays."""

@@ -66,6 +66,8 @@ class Limits:
     """HTTP: between requests."""
     drain_timeout_s: float = _limit(300.0, 0.0, 30 * DAY_S)
     """After SIGTERM: how long running transfers may take to end."""
+    worker_silence_timeout_s: float | None = _limit(60.0, 2.0, DAY_S)
+    """A worker whose loop has not come round once: it has hung, and is replaced."""
 
     # Rates, of one transfer
     rate_bytes_per_s_min: int | None = _limit(64, 1, 1024 * GiB)

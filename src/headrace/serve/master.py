@@ -7,6 +7,8 @@ Decisions.
 * Workers are forked before any loop exists.  A ring or an epoll descriptor that is shared across a
   fork breaks both sides.
 * Signals are blocked in the master and taken by sigwait(): no handler runs between two lines.
+  Those that it sends its workers are blocked, too, until a worker has its handlers: none is lost.
+* A worker that hangs is killed, and replaced: see `watching.py`.
 * A worker dies with its master (PR_SET_PDEATHSIG): nobody serves from a server that is gone.
 """
 
@@ -17,6 +19,7 @@ import ctypes
 import errno
 import gc
 import importlib
+import math
 import os
 import pwd
 import resource
@@ -32,19 +35,23 @@ from headrace.serve.cores import usable_cores
 from headrace.serve.meters import Meters
 from headrace.serve.settings import WORKERS_MAX, Address, Settings
 from headrace.serve.site import Site
+from headrace.serve.watching import LISTEN_S, Watch
 from headrace.serve.worker import Listening
 
 __all__ = ["serve"]
 
 SIGNALS = frozenset([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD])
+BLOCKED = SIGNALS | {worker.DRAIN, worker.ABORT}
 # <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 # A worker that dies this soon would only die again: its successor waits, longer each time.
 LIFE_S_MIN = 5.0
-RESTART_DELAY_S_MIN, RESTART_DELAY_S_MAX = 0.5, 30.0
-# Control connection, data connection, file; and what a process has anyway.
-DESCRIPTORS_PER_CLIENT = 3
+# Not for long: the connections that came to its sockets wait for it.
+RESTART_DELAY_S_MIN, RESTART_DELAY_S_MAX = 0.5, 5.0
+# What workers have beyond drain_timeout_s, to come to an end.
+END_MARGIN_S = 10.0
+# What a process has anyway.
 DESCRIPTORS_SPARE = 128
 EXIT_CANNOT_SERVE = 1
 # Python imports them when they are first used.
@@ -86,15 +93,22 @@ class CannotServe(Exception):
 
 
 class Child:
-    """A worker: its process, and when it began."""
+    """A worker: its process, and when it began; or when its successor may."""
 
-    __slots__ = ("began_s", "delay_s", "pid", "restart_s")
+    __slots__ = ("began_s", "delay_s", "killed", "pid", "restart_s")
 
     def __init__(self) -> None:
         self.pid = 0
         self.began_s = 0.0
         self.delay_s = 0.0
         self.restart_s = 0.0
+        self.killed = False
+
+    def postpone(self, delay_s_min: float = 0.0) -> None:
+        """The successor waits, and the one after it longer."""
+        delay_s = max(self.delay_s, delay_s_min)
+        self.restart_s = time.monotonic() + delay_s
+        self.delay_s = min(max(delay_s * 2, RESTART_DELAY_S_MIN), RESTART_DELAY_S_MAX)
 
 
 class Master:
@@ -105,13 +119,15 @@ class Master:
         self.sockets = sockets
         self.children = [Child() for _ in sockets]
         self.board = Board(len(sockets))
+        self.watch = Watch(self.board)
         self.addresses = tuple(
             f"{protocol}://{Address(*sock.getsockname()[:2])}" for protocol, sock in sockets[0]
         )
         self.ending = False
+        self.deadline_s = math.inf  # of the workers' end
 
     def run(self) -> int:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             for address in self.addresses:
                 self.site.log.event("listening", address=address)
@@ -125,8 +141,8 @@ class Master:
                     workers_wanted=wanted,
                     clients_max=self.site.settings.limits.clients_max,
                 )
-            self.site.log.event("ready", workers=len(self.children), pid=os.getpid())
-            while any(child.pid for child in self.children) or not self.ending:
+            self.site.log.event("ready", workers=self.running(), pid=os.getpid())
+            while self.running() or not self.ending:
                 self.wait_signal()
         finally:
             self.end()
@@ -135,25 +151,47 @@ class Master:
         self.site.close()
         return 0
 
+    def running(self) -> int:
+        """How many workers there are."""
+        return sum(1 for child in self.children if child.pid)
+
     def wait_signal(self) -> None:
-        """One signal, or the time at which a worker is to be replaced."""
-        due = [child.restart_s for child in self.children if not child.pid]
-        if self.ending or not due:
-            number = signal.sigwaitinfo(SIGNALS).si_signo
-        else:
-            pause_s = max(0.0, min(due) - time.monotonic())
-            got = signal.sigtimedwait(SIGNALS, pause_s)
-            number = 0 if got is None else got.si_signo
+        """One signal, or the time at which a worker is to be replaced, or looked after."""
+        due = [] if self.ending else [each.restart_s for each in self.children if not each.pid]
+        pause_s = min([LISTEN_S, *(each - time.monotonic() for each in due)])
+        got = signal.sigtimedwait(SIGNALS, max(0.0, pause_s))
+        number = 0 if got is None else got.si_signo
         if number in (signal.SIGTERM, signal.SIGINT):
-            self.ending = True
-            # As long as one descriptor of a socket is open it listens, and nobody would accept.
-            self.close_sockets()
-            self.tell(signal.SIGTERM)
+            self.begin_end()
         elif number == signal.SIGHUP:
             self.site.reload()
             self.tell(signal.SIGHUP)
         self.reap()
+        self.kill_hung()
         self.replace()
+
+    def begin_end(self) -> None:
+        """The first signal: workers drain; the second: they end at once."""
+        self.tell(worker.ABORT if self.ending else worker.DRAIN)
+        grace_s = 0.0 if self.ending else self.site.settings.limits.drain_timeout_s
+        self.deadline_s = min(self.deadline_s, time.monotonic() + grace_s + END_MARGIN_S)
+        self.ending = True
+        # As long as one descriptor of a socket is open it listens, and nobody would accept.
+        self.close_sockets()
+
+    def kill_hung(self) -> None:
+        """A worker that is silent, or does not end, would never be of use again."""
+        now_s = time.monotonic()
+        self.watch.listen(now_s)
+        silence_s_max = self.site.settings.limits.worker_silence_timeout_s or math.inf
+        for number, child in enumerate(self.children):
+            if not child.pid or child.killed:
+                continue
+            silence_s = self.watch.silence_s(number)
+            if silence_s > silence_s_max or now_s > self.deadline_s:
+                self.site.log.event("worker_hung", pid=child.pid, silence_s=round(silence_s, 1))
+                os.kill(child.pid, signal.SIGKILL)
+                child.killed = True
 
     def tell(self, number: signal.Signals) -> None:
         for child in self.children:
@@ -181,27 +219,35 @@ class Master:
             child.pid = 0
             if lived_s >= LIFE_S_MIN:
                 child.delay_s = 0.0
-            child.restart_s = time.monotonic() + child.delay_s
-            child.delay_s = min(max(child.delay_s * 2, RESTART_DELAY_S_MIN), RESTART_DELAY_S_MAX)
+            child.postpone()
 
     def replace(self) -> None:
         if self.ending:
             return
         for number, child in enumerate(self.children):
             if not child.pid and child.restart_s <= time.monotonic():
-                self.board.count_restart()
-                self.fork(number)
+                is_first = not child.began_s
+                if self.fork(number) and not is_first:
+                    self.board.count_restart()
 
-    def fork(self, number: int) -> None:
+    def fork(self, number: int) -> bool:
+        """Begin a worker; False: there is no room for a process, it is tried again later."""
         child = self.children[number]
         master = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # RLIMIT_NPROC, a cgroup's pids.max, memory
+            self.site.log.event("fork_failed", error=error.strerror, worker=number)
+            child.postpone(RESTART_DELAY_S_MIN)
+            return False
         if pid:
             child.pid = pid
             child.began_s = time.monotonic()
-            return
+            child.killed = False
+            self.watch.begin(number, child.began_s)
+            return True
         code = 1
         try:
             self.be_worker(number, master)
@@ -250,7 +296,10 @@ class Master:
 
 def describe(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return signal.Signals(os.WTERMSIG(status)).name
+        number = os.WTERMSIG(status)
+        # Most real-time signals have no name.
+        named = number in set(signal.Signals)
+        return signal.Signals(number).name if named else f"signal {number}"
     return f"exit code {os.waitstatus_to_exitcode(status)}"
 
 
@@ -286,8 +335,14 @@ def workers_needed(settings: Settings) -> int:
 def workers_for_clients(settings: Settings) -> int:
     """So many that clients_max have their descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    each = max(1, (soft - DESCRIPTORS_SPARE) // DESCRIPTORS_PER_CLIENT)
+    each = max(1, (soft - DESCRIPTORS_SPARE) // descriptors_per_client(settings))
     return 1 if soft < 0 else -(-settings.limits.clients_max // each)
+
+
+def descriptors_per_client(settings: Settings) -> int:
+    """Control connection, data connection, file; an upload's folder; a user's home."""
+    uploads = settings.anonymous == "rw" or settings.users is not None
+    return 3 + int(uploads) + int(settings.users is not None)
 
 
 def open_sockets(settings: Settings, workers: int) -> list[list[Listening]]:

@@ -91,7 +91,7 @@ class Settings:
 
     def again(self) -> Settings:
         """From the same words, with what stands in the TOML file now.  Raises BadSettings."""
-        return Settings.make(self.words) if self.words else self
+        return Settings._read(self.words) if self.words else self
 
     @classmethod
     def make(cls, words: Mapping[str, object]) -> Settings:
@@ -102,6 +102,12 @@ class Settings:
         Raises:
             BadSettings: a value cannot be, or does not go with another.
         """
+        settings = cls._read(words)
+        check_start(settings)
+        return settings
+
+    @classmethod
+    def _read(cls, words: Mapping[str, object]) -> Settings:
         given = dict(words)
         config = given.get("config")
         values, limits = ({}, {}) if config is None else read_config(str(config))
@@ -332,10 +338,8 @@ def check(settings: Settings) -> None:
     """What one value alone cannot show.
 
     Raises:
-        BadSettings: some do not go together, or name what is not there.
+        BadSettings: some do not go together.
     """
-    if not os.path.isdir(settings.directory):
-        raise BadSettings(f"{settings.directory!r} is not a folder")
     listening = [settings.ftp, settings.ftps, settings.http, settings.https]
     if not any(listening):
         raise BadSettings("nothing to serve: ftp, ftps, http and https are all off")
@@ -348,6 +352,18 @@ def check(settings: Settings) -> None:
     _check_tls(settings)
     if settings.anonymous == OFF and settings.users is None:
         raise BadSettings("nobody may log in: anonymous is off and there is no file of users")
+
+
+def check_start(settings: Settings) -> None:
+    """What holds at the start only: at a reload the folder is open, and root another user.
+
+    That user may not even reach the folder by its name any more.
+
+    Raises:
+        BadSettings: the folder is not there, or there is no way to become that user.
+    """
+    if not os.path.isdir(settings.directory):
+        raise BadSettings(f"{settings.directory!r} is not a folder")
     if settings.run_as is not None and os.geteuid() != 0:
         raise BadSettings("run-as: only root can become another user")
 

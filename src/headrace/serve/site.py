@@ -83,19 +83,24 @@ class Site:
 
         The log's files are opened anew.  Everything else stays as it was at the start: the folder,
         the addresses, the workers.  Where something is wrong all stays as it is, and the log says
-        what: then the answer is False.
+        what: then the answer is False.  Never raises, for a server that runs must go on.
         """
-        self.log.reopen()
         try:
+            self.log.reopen()
             settings = self.settings.again()
+            if (settings.tls_cert is None) != (self.tls is None):
+                raise BadSettings("tls-cert cannot come or go at a reload: restart")
             users = load_users(settings)
-            make_tls(settings)  # what is wrong in it must not reach the one in use
-            if self.tls is not None:
-                load_certificate(self.tls, settings)
-        except BadSettings as error:
-            self.log.event("reload_failed", error=str(error), pid=os.getpid())
+            # A new one: OpenSSL keeps a certificate for each type of key, so that in the one in use
+            # a key of another type would leave the old certificate beside the new one.
+            tls = make_tls(settings)
+        except Exception as error:
+            # Also what nobody foresaw: a mistake here is no reason to drop ten thousand clients.
+            why = str(error) if isinstance(error, BadSettings) else repr(error)
+            self.log.event("reload_failed", error=why, pid=os.getpid())
             return False
         self.users = users
+        self.tls = tls
         self.gate.limits = settings.limits
         self.settings = dataclasses.replace(self.settings, limits=settings.limits)
         self.log.event("reloaded", users=len(users), pid=os.getpid())
@@ -153,11 +158,7 @@ def make_tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
-    """Into a context that may be in use: handshakes that begin from now on have it.
-
-    Raises:
-        BadSettings: as `make_tls`.
-    """
+    """Raises BadSettings, as `make_tls`."""
     certificate, key = settings.tls_cert, settings.tls_key
     assert certificate is not None
     for file in (certificate, key):

@@ -286,10 +286,15 @@ class Tree:
     def usage_bytes(self) -> int:
         """The sizes of all regular files beneath, added; slow: call it in a thread.
 
-        Our own temporaries count, hard links count each, symbolic links do not.  Folders that
-        cannot be read, and those below 256 others, do not.
+        Our own temporaries count, hard links count each, symbolic links do not.  Nor do folders of
+        somebody else through which no way leads for us.
+
+        Raises:
+            OSError: EDQUOT, a folder cannot be read in which a client may have put something.
         """
-        return sum(map(scanning.size_bytes, scanning.walk(self._open_to_walk)))
+        with _named("/"):
+            folders = scanning.walk(self._fd, self._open_beneath, whole=True)
+            return sum(map(scanning.size_bytes, folders))
 
     def remove_stale_uploads(self) -> int:
         """Remove the temporaries that nobody writes any more; answers how many.
@@ -297,17 +302,14 @@ class Tree:
         At a start, for those of processes that were killed; slow: call it in a thread.  What is
         being written, by whatever process, stays.
         """
-        return sum(map(scanning.remove_stale, scanning.walk(self._open_to_walk)))
+        return sum(map(scanning.remove_stale, scanning.walk(self._fd, self._open_beneath)))
 
     def _remove_stale_in(self, path: str) -> int:
-        folder_fd = self._open_to_walk(path)
+        folder_fd = self._open(path, SCAN | os.O_NOFOLLOW)
         try:
             return scanning.remove_stale(folder_fd)
         finally:
             os.close(folder_fd)
-
-    def _open_to_walk(self, path: str) -> int:
-        return self._open(path, SCAN | os.O_NOFOLLOW)
 
     # One way in
 

@@ -3,8 +3,10 @@
 What is too slow for a loop (scrypt, a digest of a file, a folder of ten thousand names) runs in a
 few threads, with a bound on how many jobs wait for one: beyond it the client is told to come back.
 
-How it ends.  SIGTERM: the listeners close, sessions without a transfer are told 421, running
-transfers go on for `drain_timeout_s`; a second signal ends them at once.
+How it ends.  DRAIN: the listeners close, sessions without a transfer are told 421, running
+transfers go on for `drain_timeout_s`; ABORT ends them at once.  Both come from the master.  SIGTERM
+and SIGINT do nothing here: where they reach the whole group of processes (Ctrl-C, systemd) the
+master has its own, and each of them would be counted twice.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
     from headrace.serve.ftp.lingering import Lingering
     from headrace.serve.ftp.transfer import Transfer
 
-__all__ = ["Listening", "Worker", "run"]
+__all__ = ["ABORT", "DRAIN", "Listening", "Worker", "run"]
+
+# What the master tells its workers, besides SIGHUP.
+DRAIN, ABORT = signal.SIGUSR1, signal.SIGUSR2
 
 # What one recv() of an upload may bring; more does not pay.
 RECEIVE_BUFFER_BYTES = 256 * 1024
@@ -83,7 +88,8 @@ class Worker:
         self._servers: list[asyncio.AbstractServer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sweeper = Sweeper(loop, self._members, self._shortest_limit_s)
-        board = board or Board()
+        self._board = board = board or Board()
+        self._number = number
         self._reporter = Reporter(self, board, number)
         self._report_timer: asyncio.TimerHandle | None = None
         gatherer = Gatherer(site, board, addresses)
@@ -137,9 +143,8 @@ class Worker:
         )
 
     def drain(self) -> None:
-        """No new clients and no new transfers; again: no old ones either."""
+        """No new clients and no new transfers; again does nothing."""
         if self.draining:
-            self.abort()
             return
         self.draining = True
         for server in self._servers:
@@ -297,8 +302,9 @@ class Worker:
         )
 
     def _report(self) -> None:
-        """How the worker is, once a second."""
+        """That the worker is alive, and how it is, once a second."""
         self._report_timer = self.loop.call_later(REPORT_S, self._report)
+        self._board.beat(self._number)
         self._count_commands()
         self._reporter.report()
 
@@ -327,16 +333,13 @@ def passive_ports_of(site: Site) -> Ports:
 def setup_of(site: Site) -> Setup:
     """What the FTP core must know of the settings."""
     settings = site.settings
-    return Setup(
-        line_bytes_max=settings.limits.line_bytes_max,
-        commands_waiting_max=settings.limits.commands_queued_max,
-        tls=site.tls is not None,
-        tls_required=settings.tls_required,
-    )
+    return Setup.of(settings.limits, tls=site.tls is not None, tls_required=settings.tls_required)
 
 
 def run(site: Site, listening: Sequence[Listening], **of_worker: Any) -> None:
     """A worker's whole life, in its own process; *of_worker* is what Worker() takes besides."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     model = site.settings.model
     with asyncio.Runner(loop_factory=lambda: headrace.new_event_loop(model)) as runner:
         runner.run(serve(site, listening, **of_worker))
@@ -345,7 +348,7 @@ def run(site: Site, listening: Sequence[Listening], **of_worker: Any) -> None:
 async def serve(
     site: Site, listening: Sequence[Listening], *, tidy: bool = False, **of_worker: Any
 ) -> None:
-    """Serve until SIGTERM or SIGINT, and drain; *tidy*: remove what killed workers have left."""
+    """Serve until DRAIN or ABORT; *tidy*: remove what killed workers have left."""
     loop = asyncio.get_running_loop()
     worker = Worker(site, loop, **of_worker)
     told = asyncio.Event()
@@ -354,8 +357,12 @@ async def serve(
         told.set()
         worker.drain()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    def end_at_once() -> None:
+        end()
+        worker.abort()
+
+    loop.add_signal_handler(DRAIN, end)
+    loop.add_signal_handler(ABORT, end_at_once)
     loop.add_signal_handler(signal.SIGHUP, worker.reload)
     # Blocked since before the fork.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

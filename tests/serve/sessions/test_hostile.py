@@ -123,6 +123,15 @@ def send_for_ever(sock: socket.socket, data: bytes) -> None:
         sock.sendall(data)
 
 
+@pytest.mark.parametrize("allowed", [8192, 300_000])
+def test_a_line_that_is_too_long_is_no_flood(start: Callable[..., Server], allowed: int) -> None:
+    server = start(line_bytes_max=allowed)
+    with Client(server.port) as client:
+        client.log_in()
+        assert client.say("SIZE " + "x" * allowed).startswith("500")
+        assert client.say("NOOP").startswith("200")
+
+
 def test_a_flood_during_a_transfer_is_not_kept(client: Client, served: Path) -> None:
     (served / "big").write_bytes(b"x" * 10_000_000)
     with client.data(SO_RCVBUF=8192) as sock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
@@ -9,15 +10,26 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ftp_server import WAIT_S_MAX, Client, read_all, wait_until
 
 from headrace.serve.limits import Limits
-from headrace.serve.master import workers_needed
+from headrace.serve.master import (
+    END_MARGIN_S,
+    RESTART_DELAY_S_MAX,
+    RESTART_DELAY_S_MIN,
+    Master,
+    describe,
+    workers_needed,
+)
 from headrace.serve.settings import Settings
+from headrace.serve.site import Site
+from headrace.serve.worker import DRAIN
 
 BIG = b"0123456789abcdef" * 2**20  # 16 MiB
 
@@ -30,7 +42,9 @@ class Command:
         self.log_file.touch()
         command = [sys.executable, "-m", "headrace", "serve", str(folder), "--http", "off"]
         command += ["--ftp", "127.0.0.1:0", "--log-file", str(self.log_file), *words]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def log(self) -> str:
         return self.log_file.read_text()
@@ -62,8 +76,8 @@ def serve(served: Path) -> Iterator[Callable[..., Command]]:
     (served / "big").write_bytes(BIG)
     started: list[Command] = []
 
-    def start(*words: str) -> Command:
-        started.append(Command(served, "--limit", "clients_max=100", "--workers", "1", *words))
+    def start(*words: str, folder: Path = served) -> Command:
+        started.append(Command(folder, "--limit", "clients_max=100", "--workers", "1", *words))
         return started[-1]
 
     yield start
@@ -73,6 +87,17 @@ def serve(served: Path) -> Iterator[Callable[..., Command]]:
         command.process.wait()
         assert command.process.stderr is not None
         command.process.stderr.close()
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that every user can reach; pytest's are closed anew by each pytest that begins."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name, "served")
+        folder.mkdir()
+        (folder / "big").write_bytes(BIG)
+        yield folder
 
 
 def owners_of(clients: list[Client], workers: set[int]) -> list[int]:
@@ -136,6 +161,27 @@ def is_refused(port: int) -> bool:
     return False
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
+def test_a_signal_to_the_whole_group_lets_transfers_end(
+    serve: Callable[..., Command], number: signal.Signals
+) -> None:
+    command = serve("--workers", "2").ready()
+    with Client(command.port()) as idle, Client(command.port()) as busy:
+        idle.log_in()
+        busy.log_in()
+        with busy.data(SO_RCVBUF=8192) as sock:
+            assert busy.say("RETR big").startswith("150")
+            begin = sock.recv(1000)
+            os.killpg(command.process.pid, number)  # Ctrl-C, or systemd
+            assert idle.answer().startswith("421")
+            for worker in command.workers():  # late, or from somebody else
+                os.kill(worker, number)
+            assert begin + read_all(sock) == BIG
+        assert busy.answer().startswith("226")
+        assert busy.answer().startswith("421")
+    assert command.end() == 0
+
+
 def test_a_second_signal_ends_at_once(serve: Callable[..., Command]) -> None:
     command = serve().ready()
     with Client(command.port()) as client, Client(command.port()) as idle:
@@ -190,6 +236,100 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(
             client.log_in()
     command.signal(signal.SIGTERM)
     assert command.end() == 0
+
+
+@pytest.fixture
+def master(served: Path) -> Iterator[Master]:
+    """Of one worker, which is not there yet; it logs into `log` beside the folder."""
+    site = Site(Settings(str(served), log_file=str(served.parent / "log")))
+    made = Master(site, [[]])
+    yield made
+    made.end()
+    site.close()
+
+
+def test_a_fork_that_fails_is_tried_again_more_and_more_slowly(
+    master: Master, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    monkeypatch.setattr("os.fork", fail)
+    [child] = master.children
+    delays = []
+    for _ in range(10):
+        master.replace()
+        delays.append(child.restart_s - now_s)
+        master.replace()  # too soon: nothing happens
+        now_s = child.restart_s
+    assert delays[:3] == [RESTART_DELAY_S_MIN * 2**time for time in range(3)]
+    assert delays[-1] == RESTART_DELAY_S_MAX
+    assert (tmp_path / "log").read_text().count(" fork_failed error=") == 10
+    assert master.running() == 0
+    assert master.board.restarts == 0
+
+
+@pytest.fixture
+def hung(master: Master) -> Iterator[subprocess.Popen[bytes]]:
+    """The master's worker, which never beats, nor ends when it is told to."""
+    process = subprocess.Popen(
+        ["sleep", "1000"], preexec_fn=lambda: signal.signal(DRAIN, signal.SIG_IGN)
+    )
+    master.children[0].pid = process.pid
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_worker_that_is_silent_is_killed(
+    master: Master, hung: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    master.watch.begin(0, now_s)
+    for silence_s in range(61):
+        now_s = 1000.0 + silence_s
+        master.kill_hung()
+    assert hung.poll() is None
+    for _ in range(3):  # once is enough
+        now_s += 1
+        master.kill_hung()
+    assert hung.wait(WAIT_S_MAX) == -signal.SIGKILL
+    master.children[0].pid = 0
+    assert (tmp_path / "log").read_text().count(" worker_hung ") == 1
+
+
+def test_a_worker_that_does_not_end_is_killed(
+    master: Master, hung: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    master.begin_end()
+    while now_s <= 1000.0 + master.site.settings.limits.drain_timeout_s + END_MARGIN_S:
+        master.board.beat(0)
+        master.kill_hung()
+        now_s += 1
+    assert hung.poll() is None
+    master.kill_hung()
+    assert hung.wait(WAIT_S_MAX) == -signal.SIGKILL
+    master.children[0].pid = 0
+
+
+def test_a_worker_that_stands_still_is_replaced(serve: Callable[..., Command]) -> None:
+    command = serve("--limit", "worker_silence_timeout_s=2").ready()
+    [before] = command.workers()
+    os.kill(before, signal.SIGSTOP)
+    wait_until(lambda: f" worker_hung pid={before}" in command.log(), "the watchdog")
+    wait_until(lambda: command.workers() - {before}, "the new worker")
+    assert not is_running(before)
+
+
+def test_each_end_of_a_worker_has_a_description() -> None:
+    assert describe(signal.SIGKILL) == "SIGKILL"
+    assert describe(signal.SIGRTMIN + 1) == f"signal {signal.SIGRTMIN + 1}"
+    assert describe(3 << 8) == "exit code 3"
 
 
 def test_workers_die_with_their_master(serve: Callable[..., Command]) -> None:
@@ -253,13 +393,9 @@ def test_ports_share_their_clients(serve: Callable[..., Command]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_privileges_are_given_up(
-    serve: Callable[..., Command], served: Path, tmp_path: Path
-) -> None:
-    for folder in (served, *tmp_path.parents[:3], tmp_path):
-        folder.chmod(0o755)
+def test_privileges_are_given_up(serve: Callable[..., Command], open_to_all: Path) -> None:
     user = pwd.getpwnam("nobody")
-    command = serve("--run-as", "nobody").ready()
+    command = serve("--run-as", "nobody", folder=open_to_all).ready()
     for pid in (command.process.pid, *command.workers()):
         status = Path(f"/proc/{pid}/status").read_text()
         assert re.search(rf"^Uid:\s+{user.pw_uid}\s+{user.pw_uid}\s+{user.pw_uid}", status, re.M)
@@ -268,6 +404,16 @@ def test_privileges_are_given_up(
         assert re.search(r"^CapEff:\s+0+$", status, re.M)
     with Client(command.port()) as client:
         assert client.log_in().retrieve("RETR big") == BIG
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_sighup_reloads_after_privileges_are_given_up(
+    serve: Callable[..., Command], open_to_all: Path
+) -> None:
+    command = serve("--run-as", "nobody", folder=open_to_all).ready()
+    command.signal(signal.SIGHUP)
+    wait_until(lambda: command.log().count(" reload") == 2, "master and worker")
+    assert command.log().count(" reloaded ") == 2
 
 
 @pytest.mark.parametrize(
@@ -312,3 +458,21 @@ def test_a_folder_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> No
     assert command.process.stderr is not None
     with command.process.stderr as errors:
         assert f"{folder}: nobody may not read it" in errors.read()
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        ({}, 3),
+        ({"anonymous": "rw"}, 4),  # an upload has its folder open, too
+        ({"users": "users", "anonymous": "off"}, 5),  # and each user a home
+    ],
+    ids=str,
+)
+def test_workers_are_enough_for_what_a_client_has_open(
+    monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], needed: int
+) -> None:
+    monkeypatch.setattr("headrace.serve.master.usable_cores", lambda: 1)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1128, 1128))
+    settings = Settings("/", limits=Limits(clients_max=999), **words)
+    assert workers_needed(settings) == needed

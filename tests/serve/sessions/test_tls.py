@@ -273,6 +273,25 @@ def test_a_session_is_used_again_where_it_must_be(
         assert client.answer().startswith("522")
 
 
+def test_a_reload_leaves_a_session_its_certificate_and_its_tls_sessions(
+    start: Callable[..., Server], certificate: Path, served: Path
+) -> None:
+    server = start(tls_cert=str(certificate), tls_session_reuse=True)
+    client_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_tls.load_verify_locations(certificate)
+    with Client(server.port) as client:
+        client.answer()
+        client.encrypt(client_tls)
+        for command in ("USER anonymous", "PASS x", "TYPE I", "PBSZ 0", "PROT P"):
+            client.say(command)
+        assert server.call(server.site.reload)
+        with secure(client, client_tls) as sock:
+            assert client.say("RETR file").startswith("150")
+            sock.do_handshake()
+            assert read_all(sock) == (served / "file").read_bytes()
+        assert client.answer().startswith("226")
+
+
 def shake_hands_and_read(sock: ssl.SSLSocket) -> bytes:
     sock.do_handshake()
     return sock.recv(1)

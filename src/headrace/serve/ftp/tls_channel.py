@@ -58,7 +58,7 @@ class TlsChannel(asyncio.Protocol):
             transport, _ = await worker.loop.connect_accepted_socket(
                 lambda: self,
                 sock,
-                ssl=session.site.tls,
+                ssl=context_of(session),
                 ssl_handshake_timeout=limits.tls_handshake_timeout_s,
                 ssl_shutdown_timeout=limits.stall_timeout_s,
             )
@@ -120,6 +120,13 @@ class TlsChannel(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.transfer.room()
+
+
+def context_of(session: Session) -> ssl.SSLContext | None:
+    """The control connection's: a reload may have made another, which knows no session of it."""
+    transport = session.transport
+    used = None if transport is None else transport.get_extra_info("sslcontext")
+    return used or session.site.tls
 
 
 def reused(transport: asyncio.BaseTransport) -> bool:
