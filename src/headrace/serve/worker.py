@@ -157,7 +157,8 @@ class Worker:
     async def wait_drained(self) -> None:
         """Until all has ended in good order, or the time for that is over."""
         deadline_s = time.monotonic() + self.limits.drain_timeout_s
-        while self.sessions or self.http_sessions or self.lingering:
+        # A transfer without a session: an upload that is on its way to the disk.
+        while self.sessions or self.http_sessions or self.lingering or self.transfers:
             if time.monotonic() >= deadline_s:
                 self.log.event("drain_timeout", sessions=len(self.sessions))
                 self.abort()

@@ -28,6 +28,7 @@ def abort(session: Session, command: Command) -> None:
 
     A transfer that has been answered with 226 may still lie in the kernel's buffer: that is ended,
     too.  225 says that there was nothing to end.
+    An upload that is on its way to the disk is not ended, and has its own reply first.
     """
     running = session.core.running
     lingering, session.lingering = session.lingering, None
@@ -36,6 +37,8 @@ def abort(session: Session, command: Command) -> None:
         ended = True
     else:
         ended = False
+    if session.transfer is not None and session.transfer.waits(command):
+        return  # transfer_ended() answers
     if session.transfer is not None:
         session.transfer.fail(426, ABORTED)
         ended = True

@@ -205,6 +205,9 @@ class Session(Control):
         if command is None or self.closing:
             return
         self.answer(command, code, text)
+        waiting = transfer.waiting_command()
+        if waiting is not None:
+            self.answer(waiting, 226, "It has ended.")
         if self.draining:
             self.say_goodbye()
         self.work()

@@ -17,6 +17,7 @@ from headrace.serve.logs import Transfer as LoggedTransfer
 from headrace.serve.meters import Meter
 
 if TYPE_CHECKING:
+    from headrace.serve.ftp.core import Command
     from headrace.serve.ftp.session import Session
 
 __all__ = ["ABORTED", "Transfer"]
@@ -123,6 +124,14 @@ class Transfer:
         """Ours, and not the client's."""
         self.session.worker.unexpected(error)
         self.fail(451, "The server has made a mistake; it is logged.")
+
+    def waits(self, command: Command) -> bool:
+        """ABOR: whether it comes too late and has to wait for the end that is coming."""
+        return False
+
+    def waiting_command(self) -> Command | None:
+        """What has waited."""
+        return None
 
     def sweep(self, now: float) -> None:
         """Called every few seconds: has it stalled?"""
