@@ -10,6 +10,7 @@ transfers go on for `drain_timeout_s`; a second signal ends them at once.
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import functools
 import signal
@@ -80,6 +81,7 @@ class Worker:
             self.limits.threads_max, "headrace-serve"
         )
         self._jobs = 0
+        self._turns: collections.deque[FtpSession] = collections.deque()
         self._servers: list[asyncio.AbstractServer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sweeper = Sweeper(loop, self._members, self._shortest_limit_s)
@@ -227,6 +229,22 @@ class Worker:
         if transfer.direction:
             meter = Meter.SENDING if transfer.direction == "o" else Meter.RECEIVING
             self.site.meters.add(meter, -1)
+
+    def wait_for_turn(self, session: FtpSession) -> None:
+        """A session has more commands than one turn is for.
+
+        Of all that do one has its turn between two looks at the sockets: what such clients cost the
+        others does not grow with their number.
+        """
+        self._turns.append(session)
+        if len(self._turns) == 1:
+            self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        session = self._turns.popleft()
+        if self._turns:
+            self.loop.call_soon(self._next_turn)
+        session.turn_comes()
 
     def in_thread(
         self,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 from ftp_server import WAIT_S_MAX, Client, Server, read_all, reset, wait_until
 
 from headrace.serve.ftp.actions import ACTIONS
-from headrace.serve.ftp.session import LINGERING_MAX
+from headrace.serve.ftp.core import Command
+from headrace.serve.ftp.session import LINGERING_MAX, TURN_S_MAX, Session
 from headrace.serve.meters import Meter
 
 STATES = {
@@ -357,3 +360,32 @@ def test_a_reset_ends_a_connection_that_is_not_taken_and_nothing_waits_for_it(
     assert "complete=false" in server.log()
     draining = asyncio.run_coroutine_threadsafe(server.worker.wait_drained(), server.loop)
     draining.result(WAIT_S_MAX)
+
+
+def test_sessions_with_slow_commands_have_one_turn_between_two_looks_at_the_sockets(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are, somebody else is answered after a turn or two."""
+    server = start()
+    slow: list[int] = []
+    goes_on = threading.Event()
+
+    def slowly(session: Session, command: Command) -> None:
+        slow.append(server.loop.statistics()["loop_iterations"])
+        until_s = time.monotonic() + TURN_S_MAX
+        while time.monotonic() < until_s:
+            pass
+        session.answer(command, 213, "Slow.")
+
+    monkeypatch.setitem(ACTIONS, "STAT", slowly)
+    clients = [Client(server.port).log_in() for _ in range(5)]
+    server.loop.call_soon_threadsafe(goes_on.wait, WAIT_S_MAX)  # all come to the loop at once
+    for client in clients:
+        client.send(*["STAT ."] * 20)
+    goes_on.set()
+    for client in clients:
+        assert [client.answer()[:3] for _ in range(20)] == ["213"] * 20
+        client.close()
+    # Each has one when its commands come; the others of theirs are one by one.
+    assert max(slow.count(iteration) for iteration in slow) <= len(clients) + 1
+    assert len(set(slow)) >= 5 * 19
