@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ftp_server import WAIT_S_MAX, Client, Server, read_all, reset, wait_until
@@ -17,6 +19,7 @@ from headrace.serve.ftp.actions import ACTIONS
 from headrace.serve.ftp.core import Command
 from headrace.serve.ftp.session import LINGERING_MAX, TURN_S_MAX, Session
 from headrace.serve.meters import Meter
+from headrace.serve.tree import Tree
 
 STATES = {
     "at once": [],
@@ -389,3 +392,36 @@ def test_sessions_with_slow_commands_have_one_turn_between_two_looks_at_the_sock
     # Each has one when its commands come; the others of theirs are one by one.
     assert max(slow.count(iteration) for iteration in slow) <= len(clients) + 1
     assert len(set(slow)) >= 5 * 19
+
+
+@pytest.mark.parametrize("command", ["LIST", "NLST", "MLSD", "APPE file"])
+def test_abor_ends_a_transfer_whose_beginning_is_with_a_thread(
+    client: Client, server: Server, served: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    name = "upload" if command.startswith("APPE") else "scan"
+    real = getattr(Tree, name)
+
+    def slowly(*arguments: Any, **options: Any) -> object:
+        begun.set()
+        assert go_on.wait(WAIT_S_MAX)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(Tree, name, slowly)
+    monkeypatch.setattr("headrace.serve.ftp.listings.LARGE_FOLDER_BYTES", 0)
+    monkeypatch.setattr("headrace.serve.ftp.transfers.COPY_BYTES_INLINE_MAX", 0)
+    before, names_before = (served / "file").read_bytes(), sorted(os.listdir(served))
+    with client.data() as sock:
+        client.send(command)
+        assert begun.wait(WAIT_S_MAX)
+        client.send("ABOR")
+        assert client.answer().startswith("426")
+        assert client.answer().startswith("226")
+        assert how_it_ends(sock) == "reset"
+    go_on.set()
+    assert client.say("NOOP").startswith("200")
+    wait_until(lambda: server.site.meters.get(Meter.JOBS) == 0)
+    assert (served / "file").read_bytes() == before
+    assert sorted(os.listdir(served)) == names_before
+    assert client.say("NOOP").startswith("200")
+    assert client.say("LIST").startswith("425")
