@@ -99,7 +99,7 @@ class Limits:
 
     # Threads, of one worker
     threads_max: int = _limit(8, 1, 256)
-    """Passwords, listings and hashes that are worked at together."""
+    """Listings and the like that are worked at together; as many passwords; of digests two."""
     jobs_queued_max: int = _limit(256, 1, 100_000)
     """Those that wait for it; more are refused as busy."""
 

@@ -1,7 +1,8 @@
 """One process of the server: a loop, the listeners, the sessions, and how it ends.
 
 What is too slow for a loop (scrypt, a digest of a file, a folder of ten thousand names) runs in a
-few threads, with a bound on how many jobs wait for one: beyond it the client is told to come back.
+few threads (`Pool`: for files, for passwords, for digests), with a bound on how many jobs wait for
+one: beyond it the client is told to come back.
 
 How it ends.  SIGTERM: the listeners close, sessions without a transfer are told 421, running
 transfers go on for `drain_timeout_s`; a second signal ends them at once.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import concurrent.futures
 import functools
 import signal
 import socket
@@ -29,6 +29,7 @@ from headrace.serve.meters import Meter
 from headrace.serve.site import Site
 from headrace.serve.status import REPORT_S, Gatherer, Reporter
 from headrace.serve.sweeper import Sweepable, Sweeper
+from headrace.serve.threads import Pool
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.control import Control
@@ -39,6 +40,8 @@ __all__ = ["Listening", "Worker", "run"]
 
 # What one recv() of an upload may bring; more does not pay.
 RECEIVE_BUFFER_BYTES = 256 * 1024
+# Digests are no more than a convenience, and take a whole core each.
+DIGEST_THREADS_MAX = 2
 # How often it is looked whether the last session has ended, while the worker drains.
 DRAIN_LOOK_S = 0.05
 
@@ -77,10 +80,11 @@ class Worker:
         self.ftp_setup = setup_of(site)
         self.passive_ports = passive_ports_of(site)
         self.draining = False
-        self.threads = concurrent.futures.ThreadPoolExecutor(
-            self.limits.threads_max, "headrace-serve"
-        )
-        self._jobs = 0
+        # Apart, so that none of them waits for another kind: a password for digests, for one.
+        self.files = Pool(self.limits.threads_max)
+        self.passwords = Pool(self.limits.threads_max)
+        self.digests = Pool(min(self.limits.threads_max, DIGEST_THREADS_MAX))
+        self.hashing: set[str] = set()  # the addresses (gate.address_key) that have a digest made
         self._turns: collections.deque[FtpSession] = collections.deque()
         self._servers: list[asyncio.AbstractServer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -95,7 +99,8 @@ class Worker:
         return (
             f"<Worker sessions={len(self.sessions)} http={len(self.http_sessions)}"
             f" transfers={len(self.transfers)} lingering={len(self.lingering)}"
-            f" jobs={self._jobs} draining={self.draining}>"
+            f" files={self.files} passwords={self.passwords} digests={self.digests}"
+            f" draining={self.draining}>"
         )
 
     @property
@@ -134,7 +139,7 @@ class Worker:
             HttpSession,
             self.site,
             registry=self.http_sessions,
-            executor=self.threads,
+            executor=self.files.executor,
             status_only=protocol == "metrics",
         )
 
@@ -180,7 +185,8 @@ class Worker:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.threads.shutdown(wait=True, cancel_futures=True)
+        for pool in (self.files, self.passwords, self.digests):
+            pool.shut_down()
         self._count_commands()
 
     def reload(self) -> None:
@@ -251,22 +257,28 @@ class Worker:
         done: Callable[[Result | None, BaseException | None], object],
         function: Callable[..., Result],
         *arguments: Any,
+        pool: Pool | None = None,
     ) -> bool:
-        """Have a thread call a function, and be told result or error; False: too many wait."""
-        if self._jobs >= self.limits.jobs_queued_max + self.limits.threads_max:
+        """Have a thread call a function, and be told result or error; False: too many wait.
+
+        *pool*: `passwords` or `digests`; None: `files`.
+        """
+        pool = pool or self.files
+        if pool.is_full(self.limits.jobs_queued_max):
             return False
-        self._jobs += 1
+        pool.jobs += 1
         self.site.meters.add(Meter.JOBS)
-        future = self.loop.run_in_executor(self.threads, function, *arguments)
-        future.add_done_callback(functools.partial(self._job_done, done))
+        future = self.loop.run_in_executor(pool.executor, function, *arguments)
+        future.add_done_callback(functools.partial(self._job_done, pool, done))
         return True
 
     def _job_done(
         self,
+        pool: Pool,
         done: Callable[[Any, BaseException | None], object],
         future: asyncio.Future[Any],
     ) -> None:
-        self._jobs -= 1
+        pool.jobs -= 1
         self.site.meters.add(Meter.JOBS, -1)
         if future.cancelled():
             done(None, None)

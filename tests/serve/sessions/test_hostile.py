@@ -425,3 +425,34 @@ def test_abor_ends_a_transfer_whose_beginning_is_with_a_thread(
     assert sorted(os.listdir(served)) == names_before
     assert client.say("NOOP").startswith("200")
     assert client.say("LIST").startswith("425")
+
+
+def test_digests_keep_nobody_else_waiting_and_an_address_has_one_at_a_time(
+    start: Callable[..., Server], users_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slowly(fd: int, *arguments: object) -> str:
+        os.close(fd)
+        assert go_on.wait(WAIT_S_MAX)
+        return "d1"
+
+    monkeypatch.setattr("headrace.serve.ftp.hashing.digest_file", slowly)
+    monkeypatch.setattr("headrace.serve.ftp.listings.LARGE_FOLDER_BYTES", 0)
+    server = start(users=str(users_file), threads_max=1)
+    with (
+        Client(server.port, source_address=("127.0.0.2", 0)) as first,
+        Client(server.port, source_address=("127.0.0.2", 0)) as again,
+        Client(server.port, source_address=("127.0.0.3", 0)) as second,
+        Client(server.port) as user,
+    ):
+        for client in (first, second):
+            client.log_in().send("HASH file")
+        wait_until(lambda: len(server.worker.hashing) == 2)
+        assert again.log_in().say("HASH file").startswith("450")
+        user.log_in("reader", "secret")
+        assert "lines" in user.say("STAT .")
+        go_on.set()
+        assert "d1" in first.answer()
+        assert "d1" in second.answer()
+        assert again.say("HASH file").startswith("213")

@@ -60,7 +60,9 @@ def password(session: Session, command: Command) -> None:
         else:
             refuse(session, command, name)
 
-    if not session.worker.in_thread(verified, site.users.verify, name, command.argument):
+    worker = session.worker
+    arguments = name, command.argument
+    if not worker.in_thread(verified, site.users.verify, *arguments, pool=worker.passwords):
         session.send(command, reply(421, BUSY))
         session.finish()
 
