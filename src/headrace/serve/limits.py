@@ -88,7 +88,7 @@ class Limits:
     listing_entries_max: int = _limit(50_000, 1, 10_000_000)
     """Names in a folder that can still be listed."""
     upload_bytes_max: int | None = _limit(None, 1, 2**60)
-    """One uploaded file."""
+    """One uploaded file, with what it goes on behind (REST, APPE)."""
     hash_bytes_max: int | None = _limit(4 * GiB, 1, 2**60)
     """A file that HASH, XCRC and their kin read."""
     send_buffer_bytes: int = _limit(128 * KiB, 4 * KiB, 64 * MiB)

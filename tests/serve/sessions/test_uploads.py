@@ -58,10 +58,14 @@ def test_appe_writes_at_the_end(client: Client, served: Path) -> None:
 
 def test_stou_makes_a_name_and_says_it(client: Client, served: Path) -> None:
     before = names(served)
-    answer = client.store("STOU", b"data")
+    with client.data() as sock:
+        begins = client.say("STOU")
+        sock.sendall(b"data")
+    answer = client.answer()
     assert answer.startswith("226")
     (made,) = names(served) - before
     assert answer.endswith(made)
+    assert begins == f"150 FILE: {made}"  # RFC 1123 section 4.1.2.9
     assert (served / made).read_bytes() == b"data"
 
 
@@ -399,3 +403,19 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threadi
 
     monkeypatch.setattr(os, "fsync", slowly)
     return syncing, go_on
+
+
+def test_a_file_does_not_grow_beyond_the_limit_piece_by_piece(
+    start: Callable[..., Server], served: Path
+) -> None:
+    server = start(anonymous="rw", upload_bytes_max=1000)
+    with Client(server.port) as client:
+        client.log_in()
+        assert client.store("APPE new", b"x" * 600).startswith("226")
+        assert client.store("APPE new", b"x" * 600).startswith("552")
+        assert (served / "new").read_bytes() == b"x" * 600
+        assert client.store("APPE new", b"x" * 400).startswith("226")
+        assert client.say("REST 600").startswith("350")
+        assert client.store("STOR new", b"y" * 401).startswith("552")
+        assert (served / "new").read_bytes() == b"x" * 1000
+        assert client.store("APPE file", b"").startswith("552")  # is larger already

@@ -47,7 +47,16 @@ kernel sends at once, and a network or a busy loop pulls apart."""
 class Receiving(Transfer):
     """An upload, however its bytes arrive: into the file, within the quota, and the end."""
 
-    __slots__ = ("bytes_max", "committing", "convert", "reply_text", "upload", "waiting", "whole")
+    __slots__ = (
+        "begin_text",
+        "bytes_max",
+        "committing",
+        "convert",
+        "reply_text",
+        "upload",
+        "waiting",
+        "whole",
+    )
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class Receiving(Transfer):
         bytes_max: int | None,
         text: bool = False,
         reply_text: str = "Transfer complete.",
+        begin_text: str | None = None,
     ) -> None:
         super().__init__(session, verb, path, "i")
         self.upload: Upload | None = upload
@@ -66,9 +76,13 @@ class Receiving(Transfer):
         self.bytes_max = bytes_max
         self.convert = FromLines() if text else None
         self.reply_text = reply_text
+        self.begin_text = begin_text
         self.whole = False  # the client has closed its side in good order
         self.committing = False
         self.waiting: Command | None = None  # an ABOR that came too late
+
+    def beginning(self) -> str:
+        return self.begin_text or super().beginning()
 
     def take(self, data: memoryview | bytes) -> None:
         """Write what came; raises OSError, and `QuotaUsedUp` which is one."""

@@ -179,10 +179,7 @@ class Session(Control):
         self.rendezvous = None
         self.transfer = transfer
         self.worker.transfer_begins(transfer)
-        size = transfer.size_bytes()
-        # Clients look for the size in brackets.
-        text = "Transfer begins." if size is None else f"Transfer begins ({size} bytes)."
-        self.out += reply(150, text).data
+        self.out += reply(150, transfer.beginning()).data
         if self.lingering is not None:
             self.hand_over(self.lingering)
         try:

@@ -95,6 +95,12 @@ class Transfer:
         """How many bytes there will be, if that is known."""
         return None
 
+    def beginning(self) -> str:
+        """What 150 says."""
+        size = self.size_bytes()
+        # Clients look for the size in brackets.
+        return "Transfer begins." if size is None else f"Transfer begins ({size} bytes)."
+
     def succeed(self) -> None:
         raise NotImplementedError
 
