@@ -87,6 +87,9 @@ class Limits:
     """FTP: wildcards in a pattern to list."""
     listing_entries_max: int = _limit(50_000, 1, 10_000_000)
     """Names in a folder that can still be listed."""
+    listings_bytes_max: int = _limit(64 * MiB, 64 * KiB, 64 * GiB)
+    """FTP: listings that clients have not taken yet, in each worker; small ones, and one that is
+    alone, are not refused."""
     upload_bytes_max: int | None = _limit(None, 1, 2**60)
     """One uploaded file, with what it goes on behind (REST, APPE)."""
     hash_bytes_max: int | None = _limit(4 * GiB, 1, 2**60)

@@ -76,6 +76,7 @@ class Worker:
         self.http_sessions: set[Any] = set()
         self.transfers: dict[Transfer, None] = {}  # the oldest first
         self.lingering: dict[Lingering, None] = {}  # the oldest first
+        self.listings_bytes = 0  # made, and not yet taken
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.ftp_setup = setup_of(site)
         self.passive_ports = passive_ports_of(site)
@@ -227,11 +228,13 @@ class Worker:
 
     def transfer_begins(self, transfer: Transfer) -> None:
         self.transfers[transfer] = None
+        self.listings_bytes += transfer.held_bytes
         if transfer.direction:
             self.site.meters.add(Meter.SENDING if transfer.direction == "o" else Meter.RECEIVING)
 
     def transfer_ends(self, transfer: Transfer) -> None:
         del self.transfers[transfer]
+        self.listings_bytes -= transfer.held_bytes
         if transfer.direction:
             meter = Meter.SENDING if transfer.direction == "o" else Meter.RECEIVING
             self.site.meters.add(meter, -1)

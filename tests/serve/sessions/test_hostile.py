@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -19,7 +20,7 @@ from headrace.serve.ftp.actions import ACTIONS
 from headrace.serve.ftp.core import Command
 from headrace.serve.ftp.session import LINGERING_MAX, TURN_S_MAX, Session
 from headrace.serve.meters import Meter
-from headrace.serve.tree import Tree
+from headrace.serve.tree import Entry, Tree
 
 STATES = {
     "at once": [],
@@ -421,8 +422,8 @@ def test_abor_ends_a_transfer_whose_beginning_is_with_a_thread(
     go_on.set()
     assert client.say("NOOP").startswith("200")
     wait_until(lambda: server.site.meters.get(Meter.JOBS) == 0)
+    wait_until(lambda: sorted(os.listdir(served)) == names_before)
     assert (served / "file").read_bytes() == before
-    assert sorted(os.listdir(served)) == names_before
     assert client.say("NOOP").startswith("200")
     assert client.say("LIST").startswith("425")
 
@@ -456,3 +457,31 @@ def test_digests_keep_nobody_else_waiting_and_an_address_has_one_at_a_time(
         assert "d1" in first.answer()
         assert "d1" in second.answer()
         assert again.say("HASH file").startswith("213")
+
+
+def test_listings_that_are_not_taken_are_bounded(
+    start: Callable[..., Server], served: Path
+) -> None:
+    many = served / "many"
+    many.mkdir()
+    for number in range(3000):
+        (many / f"{number:0100}").touch()
+    server = start(listings_bytes_max=400_000, send_buffer_bytes=4096)
+    with Client(server.port) as first, Client(server.port) as second:
+        sock = first.log_in().data(SO_RCVBUF=4096)
+        # Larger than the bound, but alone.
+        assert first.say("LIST many").startswith("150")
+        (transfer,) = server.call(lambda: list(server.worker.transfers))
+        assert server.worker.listings_bytes == transfer.held_bytes > 400_000
+        # Nothing is kept of the names but the text.
+        kept = [each for each in gc.get_objects() if type(each) is Entry]
+        assert not [each for each in kept if len(each.name) == 100]
+        second.log_in()
+        second.data().close()
+        assert second.say("LIST many").startswith("450")
+        assert len(second.retrieve("LIST")) > 0  # small
+        with sock:
+            assert read_all(sock).count(b"\r\n") == 3000
+        assert first.answer().startswith("226")
+        assert server.worker.listings_bytes == 0
+        assert second.retrieve("LIST many").count(b"\r\n") == 3000

@@ -48,6 +48,7 @@ class Transfer:
         "direction",
         "done",
         "ended",
+        "held_bytes",
         "is_text",
         "offset",
         "pace",
@@ -72,6 +73,7 @@ class Transfer:
         self.sock: socket.socket | None = None
         self.done = 0
         self.offset = 0
+        self.held_bytes = 0  # of memory, until it has ended: a listing
         self.ended = False
         self.watched = False
         self.progress = Progress(time.monotonic())
