@@ -7,6 +7,7 @@ that fits into the socket's buffer is answered with 150 and 226 in one segment.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Control"]
 
+# <netinet/tcp.h>: the first byte of struct tcp_info is the state.
+TCP_ESTABLISHED = 1
 GREETING = reply(220, "Ready.").data
 
 
@@ -36,6 +39,7 @@ class Control(asyncio.Protocol):
         "draining",
         "encrypted",
         "out",
+        "places",
         "reading",
         "stuck_s",
         "transport",
@@ -49,6 +53,7 @@ class Control(asyncio.Protocol):
         self.transport: Any = None
         self.address = ""
         self.out = b""
+        self.places = 0  # connections for which the gate keeps the client's place
         self.began_s = self.active_s = time.monotonic()
         self.stuck_s = 0.0  # since when the client has not read its replies; 0: it does
         self.reading = True
@@ -119,6 +124,37 @@ class Control(asyncio.Protocol):
             self.site.meters.add(Meter.TLS_SESSIONS, -1)
         self.stop_working()
         self.worker.gone(self)
+
+    def hold_place(self) -> bool:
+        """One more connection has to end before somebody else may come in.
+
+        False: the client's last one has ended already, and the place is given up.
+        """
+        if not self.places:
+            return False
+        self.places += 1
+        return True
+
+    def leave_place(self) -> None:
+        """A connection that has held the client's place has ended."""
+        self.places -= 1
+        if not self.places:
+            self.worker.release(self)
+
+    def client_is_there(self) -> bool:
+        """False: the client has closed, or reset, its side of the control connection.
+
+        The kernel is asked, for it knows of a FIN before the transport does: behind bytes that
+        nobody has read yet, while reading is paused, below TLS.
+        """
+        if self.closing or self.transport is None:
+            return False
+        sock = self.transport.get_extra_info("socket")
+        try:
+            state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except OSError:
+            return False
+        return state == TCP_ESTABLISHED
 
     def flush(self) -> None:
         """Send the replies that have gathered."""

@@ -178,7 +178,7 @@ class TlsReceiving(Receiving):
         self.succeed()
 
     def lost(self, error: BaseException | None) -> None:
-        if self.ended or self.upload is None:  # over, or all is there and on its way to the disk
+        if self.ended or self.whole:  # over, or all is there
             return
         if error is None:
             self.succeed()
