@@ -8,9 +8,12 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from ftp_server import Client, Server, read_all, reset, wait_until
+
+from headrace.serve.ftp.tls_channel import TlsChannel
 
 BIG = os.urandom(64) * 64 * 1024  # 4 MiB
 
@@ -288,3 +291,79 @@ def test_a_client_that_goes_in_the_handshake_leaves_nothing(tls_server: Server) 
             client.sock.sendall(b"\x16\x03")
             end(client.sock)
     wait_until(tls_server.idle)
+
+
+def store_at_once(client: Client, context: ssl.SSLContext, name: str, data: bytes) -> str:
+    """Upload with data and close_notify in one segment with the client's Finished."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with client.data() as sock:
+        assert client.say(f"STOR {name}").startswith("150")
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        tls.write(data)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.unwrap()
+        sock.sendall(outgoing.read())
+        return client.answer()
+
+
+def log_in_encrypted(client: Client, context: ssl.SSLContext, user: str = "anonymous") -> None:
+    client.answer()
+    client.encrypt(context)
+    for command in (f"USER {user}", "PASS secret", "TYPE I", "PBSZ 0", "PROT P"):
+        assert client.say(command)[0] in "23"
+
+
+@pytest.mark.parametrize("implementation", ["", "asyncio"])
+def test_an_upload_with_the_end_of_the_handshake_needs_its_session_too(
+    start: Callable[..., Server],
+    certificate: Path,
+    client_tls: ssl.SSLContext,
+    served: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    implementation: str,
+) -> None:
+    monkeypatch.setenv("HEADRACE_TLS", implementation)
+    server = start(anonymous="rw", tls_cert=str(certificate), tls_session_reuse=True)
+    with Client(server.port) as client:
+        log_in_encrypted(client, client_tls)
+        assert store_at_once(client, client_tls, "new", b"evil").startswith("522")
+        assert not (served / "new").exists()
+        assert client.say("NOOP").startswith("200")
+
+
+@pytest.mark.parametrize("implementation", ["", "asyncio"])
+@pytest.mark.parametrize("user", ["anonymous", "slow"])
+def test_an_upload_with_the_end_of_the_handshake_is_taken(
+    start: Callable[..., Server],
+    certificate: Path,
+    client_tls: ssl.SSLContext,
+    served: Path,
+    users_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    implementation: str,
+    user: str,
+) -> None:
+    monkeypatch.setenv("HEADRACE_TLS", implementation)
+    server = start(anonymous="rw", tls_cert=str(certificate), users=str(users_file))
+    with Client(server.port) as client:
+        log_in_encrypted(client, client_tls, user)
+        # Enough for the rate to make a pause: reading stops within the first callback.
+        data = b"good" * 6 * 1024
+        assert store_at_once(client, client_tls, "new", data).startswith("226")
+    assert (served / "new").read_bytes() == data
+
+
+def test_a_handshake_that_ends_after_its_transfer_is_reset() -> None:
+    transfer, transport = mock.Mock(ended=True), mock.Mock()
+    channel = TlsChannel(transfer, mock.Mock())
+    transfer.session.worker.spawn.call_args.args[0].close()
+    channel.connection_made(transport)
+    transport.abort.assert_called_once_with()
+    transfer.begin.assert_not_called()

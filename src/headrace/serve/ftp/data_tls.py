@@ -64,7 +64,7 @@ class TlsSending(Transfer):
         self.channel = TlsChannel(self, sock)
 
     def begin(self) -> None:
-        self.turn()
+        self.session.worker.loop.call_soon(self.turn)
 
     def turn(self) -> None:
         """Write the next chunk, if there is room; the one after it comes in the next turn."""

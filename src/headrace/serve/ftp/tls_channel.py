@@ -23,9 +23,10 @@ class TlsTransfer(Protocol):
     """What a transfer does with its channel."""
 
     session: Session
+    ended: bool
 
     def begin(self) -> None:
-        """The handshake is done."""
+        """The handshake is done; the transport is still busy with its end."""
 
     def take_data(self, data: bytes) -> None: ...
     def take_eof(self) -> None:
@@ -55,7 +56,7 @@ class TlsChannel(asyncio.Protocol):
         worker = session.worker
         limits = worker.limits
         try:
-            transport, _ = await worker.loop.connect_accepted_socket(
+            await worker.loop.connect_accepted_socket(
                 lambda: self,
                 sock,
                 ssl=session.site.tls,
@@ -70,16 +71,8 @@ class TlsChannel(asyncio.Protocol):
             self._task = None
             worker.log.event("tls_failed", address=session.address, reason=str(error))
             self.transfer.fail(425, "TLS could not be agreed upon.")
-            return
-        self._task = None
-        self.transport = transport
-        if session.site.settings.tls_session_reuse and not reused(transport):
-            worker.log.event("tls_session_not_reused", address=session.address)
-            self.transfer.fail(522, "The TLS session of the control connection must be used again.")
-            return
-        # room() comes whenever what was written has gone: the kernel's buffer is enough ahead.
-        transport.set_write_buffer_limits(0, 0)
-        self.transfer.begin()
+        else:
+            self._task = None
 
     @property
     def waiting_bytes(self) -> int:
@@ -94,9 +87,9 @@ class TlsChannel(asyncio.Protocol):
     def abort(self) -> None:
         """With a reset: without it the kernel would still send what lies in its buffer."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
         if self.transport is None:
+            if task is not None:
+                task.cancel()
             return
         sock = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):  # closed already
@@ -104,6 +97,27 @@ class TlsChannel(asyncio.Protocol):
         self.transport.abort()
 
     # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake is done.
+
+        The client's first bytes, and its end, may have come in one segment with its Finished: they
+        are handed over before the task that waits for the handshake runs again.  So whatever
+        decides about the connection is done here.
+        """
+        self.transport = transport
+        transfer = self.transfer
+        if transfer.ended:  # by ABOR, while the handshake was ending
+            self.abort()
+            return
+        session = transfer.session
+        if session.site.settings.tls_session_reuse and not reused(transport):
+            session.worker.log.event("tls_session_not_reused", address=session.address)
+            transfer.fail(522, "A TLS session of this server must be used again.")
+            return
+        # room() comes whenever what was written has gone: the kernel's buffer is enough ahead.
+        self.transport.set_write_buffer_limits(0, 0)
+        transfer.begin()
 
     def data_received(self, data: bytes) -> None:
         self.transfer.take_data(data)
@@ -123,9 +137,11 @@ class TlsChannel(asyncio.Protocol):
 
 
 def reused(transport: asyncio.BaseTransport) -> bool:
-    """Only who has the control connection's session can use it again (RFC 4217 section 10.2).
+    """Whether the client has gone on with a TLS session that this server has given out.
 
-    Else whoever connects from the client's address first would get, or send, the file.
+    Any such session will do, of whatever connection: a stranger who knows nothing of this server
+    cannot take the place of a client (RFC 4217 section 10.2), who has had a TLS connection here
+    can.  Which session a ticket is of, the ssl module does not say.
     """
     tls = transport.get_extra_info("ssl_object")
     return bool(tls is not None and tls.session_reused)
