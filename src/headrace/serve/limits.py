@@ -93,6 +93,9 @@ class Limits:
     """A file that HASH, XCRC and their kin read."""
     send_buffer_bytes: int = _limit(128 * KiB, 4 * KiB, 64 * MiB)
     """What the kernel may hold of one transfer: memory against wake-ups."""
+    lingering_max: int = _limit(1000, 1, 1_000_000)
+    """FTP: data connections with everything sent and not everything taken, whose session has gone
+    or gone on, in each worker; one more, and the oldest is reset."""
 
     # Threads, of one worker
     threads_max: int = _limit(8, 1, 256)

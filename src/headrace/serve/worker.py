@@ -71,7 +71,7 @@ class Worker:
         self.sessions: set[Control] = set()
         self.http_sessions: set[Any] = set()
         self.transfers: dict[Transfer, None] = {}  # the oldest first
-        self.lingering: set[Lingering] = set()
+        self.lingering: dict[Lingering, None] = {}  # the oldest first
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.ftp_setup = setup_of(site)
         self.passive_ports = passive_ports_of(site)
@@ -199,6 +199,7 @@ class Worker:
             self.log.event("refused", address=session.address, reason=reason)
             return reason
         self.sessions.add(session)
+        session.places = 1
         meters.add(Meter.CLIENTS)
         meters.add(Meter.FTP_SESSIONS)
         return None
@@ -207,9 +208,13 @@ class Worker:
         """The connection of a client who was admitted, or not, has ended."""
         if session in self.sessions:
             self.sessions.discard(session)
-            self.site.gate.release(session.address)
-            self.site.meters.add(Meter.CLIENTS, -1)
-            self.site.meters.add(Meter.FTP_SESSIONS, -1)
+            session.leave_place()
+
+    def release(self, session: Control) -> None:
+        """The last connection of a client has gone: somebody else may come in."""
+        self.site.gate.release(session.address)
+        self.site.meters.add(Meter.CLIENTS, -1)
+        self.site.meters.add(Meter.FTP_SESSIONS, -1)
 
     def transfer_begins(self, transfer: Transfer) -> None:
         self.transfers[transfer] = None

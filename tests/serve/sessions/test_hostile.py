@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ftp_server import Client, Server, read_all, reset, wait_until
+from ftp_server import WAIT_S_MAX, Client, Server, read_all, reset, wait_until
 
 from headrace.serve.ftp.actions import ACTIONS
 from headrace.serve.ftp.session import LINGERING_MAX
@@ -300,3 +301,59 @@ def test_descriptors_that_run_out_are_told_and_do_not_spin(
         with late:
             late.settimeout(20)
             assert late.recv(100).startswith(b"220")
+
+
+def test_connections_that_are_not_taken_keep_the_place_of_a_client_who_has_quit(
+    start: Callable[..., Server],
+) -> None:
+    server = start(clients_per_address_max=1)
+    with Client(server.port) as client:
+        sock = leave_untaken(client.log_in())
+    with sock:
+        wait_until(lambda: server.call(lambda: not server.worker.sessions))
+        with Client(server.port) as refused:
+            assert refused.answer().startswith("421")
+        assert how_it_ends(sock) != "reset"
+    wait_until(server.idle)
+    assert server.site.gate.clients == server.site.meters.get(Meter.FTP_SESSIONS) == 0
+    with Client(server.port) as client:
+        client.log_in()
+
+
+def leave_untaken(client: Client) -> socket.socket:
+    """RETR and QUIT, and the data connection, on which everything still lies."""
+    sock = client.data(SO_RCVBUF=4096)
+    assert client.say("RETR file").startswith("150")
+    assert client.answer().startswith("226")
+    assert client.say("QUIT").startswith("221")
+    return sock
+
+
+def test_the_oldest_connection_that_is_not_taken_is_reset_where_there_are_too_many(
+    start: Callable[..., Server], served: Path
+) -> None:
+    server = start(lingering_max=2)
+    socks = []
+    for number in range(3):
+        with Client(server.port) as client:
+            socks.append(leave_untaken(client.log_in()))
+        wait_until(lambda: server.call(lambda: not server.worker.sessions))
+        assert server.call(lambda: len(server.worker.lingering)) == min(number + 1, 2)
+    ends = [how_it_ends(sock) for sock in socks]
+    assert ends == ["reset", *[(served / "file").read_bytes()] * 2]
+
+
+def test_a_reset_ends_a_connection_that_is_not_taken_and_nothing_waits_for_it(
+    client: Client, server: Server
+) -> None:
+    sock = leave_untaken(client)
+    wait_until(lambda: server.call(lambda: len(server.worker.lingering)) == 1)
+    (lingering,) = server.call(lambda: list(server.worker.lingering))
+    # Nobody is told of the reset: as where the client has closed for writing before.
+    server.call(lingering.unwatch)
+    reset(sock)
+    wait_until(lambda: server.call(lambda: lingering.sock.fileno() < 0 or lingering.drained()))
+    assert server.idle()
+    assert "complete=false" in server.log()
+    draining = asyncio.run_coroutine_threadsafe(server.worker.wait_drained(), server.loop)
+    draining.result(WAIT_S_MAX)

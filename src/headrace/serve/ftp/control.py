@@ -36,6 +36,7 @@ class Control(asyncio.Protocol):
         "draining",
         "encrypted",
         "out",
+        "places",
         "reading",
         "stuck_s",
         "transport",
@@ -49,6 +50,7 @@ class Control(asyncio.Protocol):
         self.transport: Any = None
         self.address = ""
         self.out = b""
+        self.places = 0  # connections for which the gate keeps the client's place
         self.began_s = self.active_s = time.monotonic()
         self.stuck_s = 0.0  # since when the client has not read its replies; 0: it does
         self.reading = True
@@ -119,6 +121,22 @@ class Control(asyncio.Protocol):
             self.site.meters.add(Meter.TLS_SESSIONS, -1)
         self.stop_working()
         self.worker.gone(self)
+
+    def hold_place(self) -> bool:
+        """One more connection has to end before somebody else may come in.
+
+        False: the client's last one has ended already, and the place is given up.
+        """
+        if not self.places:
+            return False
+        self.places += 1
+        return True
+
+    def leave_place(self) -> None:
+        """A connection that has held the client's place has ended."""
+        self.places -= 1
+        if not self.places:
+            self.worker.release(self)
 
     def flush(self) -> None:
         """Send the replies that have gathered."""

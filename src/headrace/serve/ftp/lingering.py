@@ -3,6 +3,9 @@
 226 is said when the last byte is with the kernel.  That may hold it for half a minute, where the
 client is slow: the socket is kept until the client has taken everything, so that a slow reader
 stays bound by the limits and the log tells complete transfers from those that were cut.
+
+Such connections outlive their session, so they keep its place at the gate: else a client that asks,
+quits and comes again would have as many as it likes, and none of the limits would see them.
 """
 
 from __future__ import annotations
@@ -105,10 +108,16 @@ class Lingering:
         The client's FIN or reset says that it is over: nobody else may ask soon.
         """
         session = self.transfer.session
+        if not session.hold_place():
+            self.abort()
+            return
+        worker = session.worker
+        if len(worker.lingering) >= worker.limits.lingering_max:
+            next(iter(worker.lingering)).abort()
         self.elsewhere = self.watched = True
         session.lingering_elsewhere += 1
-        session.worker.lingering.add(self)
-        session.worker.loop.add_reader(self.sock.fileno(), self.readable)
+        worker.lingering[self] = None
+        worker.loop.add_reader(self.sock.fileno(), self.readable)
 
     def leave_worker(self) -> None:
         self.unwatch()
@@ -116,7 +125,8 @@ class Lingering:
             session = self.transfer.session
             self.elsewhere = False
             session.lingering_elsewhere -= 1
-            session.worker.lingering.discard(self)
+            del session.worker.lingering[self]
+            session.leave_place()
 
     def unwatch(self) -> None:
         if self.watched:
