@@ -6,6 +6,7 @@ import ftplib
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -13,6 +14,7 @@ from unittest import mock
 import pytest
 from ftp_server import Client, Server, read_all, reset, wait_until
 
+from headrace.serve.ftp.session import LINGERING_MAX
 from headrace.serve.ftp.tls_channel import TlsChannel
 
 BIG = os.urandom(64) * 64 * 1024  # 4 MiB
@@ -37,10 +39,12 @@ def tls_client(tls_server: Server, client_tls: ssl.SSLContext) -> Iterator[Clien
         yield client
 
 
-def secure(client: Client, context: ssl.SSLContext, *, reuse: bool = True) -> ssl.SSLSocket:
+def secure(
+    client: Client, context: ssl.SSLContext, *, reuse: bool = True, **options: int
+) -> ssl.SSLSocket:
     """A data connection; its handshake comes when the command has been given."""
     session = client.sock.session if reuse and isinstance(client.sock, ssl.SSLSocket) else None
-    sock = socket.create_connection(("127.0.0.1", client.passive()), 20)
+    sock = client.data(**options)
     return context.wrap_socket(
         sock,
         server_hostname="localhost",
@@ -367,3 +371,94 @@ def test_a_handshake_that_ends_after_its_transfer_is_reset() -> None:
     channel.connection_made(transport)
     transport.abort.assert_called_once_with()
     transfer.begin.assert_not_called()
+
+
+def leave_untaken(client: Client, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """RETR, answered with 226, and everything still lies on the data connection."""
+    sock = secure(client, context, SO_RCVBUF=4096)
+    assert client.say("RETR file").startswith("150")
+    sock.do_handshake()
+    assert client.answer().startswith("226")
+    return sock
+
+
+def how_it_ends(sock: ssl.SSLSocket) -> bytes | str:
+    with sock:
+        try:
+            return read_all(sock)
+        except (ConnectionResetError, ssl.SSLEOFError):
+            return "reset"
+
+
+def test_who_takes_nothing_keeps_few_encrypted_connections(
+    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    worker = tls_server.worker
+    socks = [leave_untaken(tls_client, client_tls) for _ in range(LINGERING_MAX + 3)]
+    # The latest is the session's, and so many are the worker's.
+    assert tls_server.call(lambda: len(worker.lingering)) == LINGERING_MAX
+    ends = [how_it_ends(sock) for sock in socks]
+    assert ends.count("reset") == 2
+    assert ends.count((served / "file").read_bytes()) == LINGERING_MAX + 1
+    assert tls_client.say("NOOP").startswith("200")
+    wait_until(lambda: tls_server.log().count("complete=true") == LINGERING_MAX + 1)
+
+
+def test_who_has_all_and_sends_no_close_notify_is_not_waited_for(
+    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext
+) -> None:
+    with secure(tls_client, client_tls) as sock:
+        assert tls_client.say("RETR file").startswith("150")
+        sock.do_handshake()
+        assert tls_client.answer().startswith("226")
+        # It has not closed, and not even read: its kernel has everything.
+        wait_until(
+            lambda: (
+                tls_client.say("NOOP").startswith("200") and "complete=true" in tls_server.log()
+            )
+        )
+
+
+def test_an_encrypted_connection_outlives_its_session_and_not_the_worker(
+    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    worker = tls_server.worker
+    taken, left = (leave_untaken(tls_client, client_tls) for _ in range(2))
+    assert tls_client.say("QUIT").startswith("221")
+    tls_client.close()
+    wait_until(lambda: tls_server.call(lambda: not worker.sessions))
+    assert tls_server.call(lambda: len(worker.lingering)) == 2
+    assert how_it_ends(taken) == (served / "file").read_bytes()
+    wait_until(lambda: tls_server.call(lambda: len(worker.lingering)) == 1)
+    tls_server.call(worker.abort)
+    assert tls_server.call(lambda: not worker.lingering)
+    assert how_it_ends(left) == "reset"
+    assert "complete=false" in tls_server.log()
+
+
+def test_a_reader_who_stalls_after_226_is_reset(
+    start: Callable[..., Server], certificate: Path, client_tls: ssl.SSLContext
+) -> None:
+    server = start(tls_cert=str(certificate), stall_timeout_s=0.3)
+    with Client(server.port) as client:
+        log_in_encrypted(client, client_tls)
+        sock = leave_untaken(client, client_tls)
+        wait_until(lambda: "transfer_stalled" in server.log())
+        assert how_it_ends(sock) == "reset"
+    assert "complete=false" in server.log()
+
+
+def test_a_slow_reader_is_given_longer_than_a_stall_after_226(
+    start: Callable[..., Server], certificate: Path, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    server = start(tls_cert=str(certificate), stall_timeout_s=1.5)
+    data = (served / "file").read_bytes()
+    with Client(server.port) as client:
+        log_in_encrypted(client, client_tls)
+        with leave_untaken(client, client_tls) as sock:
+            found = bytearray()
+            while chunk := sock.recv(4096):
+                found += chunk
+                time.sleep(0.09)  # a reader of 45 KiB/s: 2.2 s for all
+            assert bytes(found) == data
+    wait_until(lambda: "complete=true" in server.log())

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.receiving import Receiving
+from headrace.serve.ftp.tls_lingering import TlsLingering
 from headrace.serve.ftp.tls_channel import TlsChannel
 from headrace.serve.ftp.transfer import ABORTED, Transfer
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["TlsReceiving", "TlsSending", "file_chunks"]
 
 CHUNK_BYTES = 64 * 1024
+# The transport's time for a shutdown counts from close(), and a slow client reads on for longer:
+# whether it does, the limits say (`TlsLingering`), and this one never.
+SHUTDOWN_TIMEOUT_S = 365 * 86_400.0
 
 
 def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
@@ -37,7 +41,7 @@ def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
 class TlsSending(Transfer):
     """Chunks of bytes to the client; *file* is closed at the end, -1 for none."""
 
-    __slots__ = ("channel", "chunks", "end", "file", "flushing")
+    __slots__ = ("channel", "chunks", "end", "file", "flushing", "lingering")
 
     def __init__(
         self,
@@ -56,12 +60,13 @@ class TlsSending(Transfer):
         self.offset = offset
         self.end = end
         self.flushing = False
+        self.lingering: TlsLingering | None = None
 
     def size_bytes(self) -> int | None:
         return None if self.end is None else max(self.end - self.offset, 0)
 
     def start(self, sock: socket.socket) -> None:
-        self.channel = TlsChannel(self, sock)
+        self.channel = TlsChannel(self, sock, SHUTDOWN_TIMEOUT_S)
 
     def begin(self) -> None:
         self.session.worker.loop.call_soon(self.turn)
@@ -96,7 +101,7 @@ class TlsSending(Transfer):
             loop.call_soon(self.turn)
 
     def flush(self, channel: TlsChannel) -> None:
-        """All is written; close only when the transport is empty, for closing has a time limit."""
+        """All is written; 226 is said when the transport has passed it on."""
         self.flushing = True
         if not channel.waiting_bytes:
             self.succeed()
@@ -116,16 +121,17 @@ class TlsSending(Transfer):
         self.ended = True
         self.unwatch()
         self.release()
+        self.lingering = TlsLingering(self, self.channel)
         self.channel.close()
+        self.session.linger(self.lingering)
         self.session.transfer_ended(self, 226, "Transfer complete.")
 
     def lost(self, error: BaseException | None) -> None:
         if not self.ended:
             self.fail(426, ABORTED)
-        elif self.flushing:
+        elif self.lingering is not None:
             # 226 has been said; whether the client got everything is known now.
-            self.flushing = False
-            self.log(complete=error is None)
+            self.lingering.lost(error)
 
     def take_data(self, data: bytes) -> None:
         """A client that sends where it should receive: nobody reads it."""
@@ -135,7 +141,6 @@ class TlsSending(Transfer):
 
     def drop_connection(self) -> None:
         if self.channel is not None:
-            self.flushing = False
             self.channel.abort()
 
     def release(self) -> None:

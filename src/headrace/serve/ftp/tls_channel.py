@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headrace.serve.ftp.lingering import unsent
 from headrace.serve.ftp.passive import NO_LINGER, reset
 
 if TYPE_CHECKING:
@@ -46,12 +49,17 @@ class TlsChannel(asyncio.Protocol):
 
     __slots__ = ("_task", "transfer", "transport")
 
-    def __init__(self, transfer: TlsTransfer, sock: socket.socket) -> None:
+    def __init__(
+        self, transfer: TlsTransfer, sock: socket.socket, shutdown_timeout_s: float | None = None
+    ) -> None:
+        """*shutdown_timeout_s*: from close() until the client has answered; None: a stall's."""
         self.transfer = transfer
         self.transport: Any = None
-        self._task: asyncio.Task[None] | None = transfer.session.worker.spawn(self._open(sock))
+        self._task: asyncio.Task[None] | None = transfer.session.worker.spawn(
+            self._open(sock, shutdown_timeout_s)
+        )
 
-    async def _open(self, sock: socket.socket) -> None:
+    async def _open(self, sock: socket.socket, shutdown_timeout_s: float | None) -> None:
         session = self.transfer.session
         worker = session.worker
         limits = worker.limits
@@ -61,7 +69,7 @@ class TlsChannel(asyncio.Protocol):
                 sock,
                 ssl=session.site.tls,
                 ssl_handshake_timeout=limits.tls_handshake_timeout_s,
-                ssl_shutdown_timeout=limits.stall_timeout_s,
+                ssl_shutdown_timeout=shutdown_timeout_s or limits.stall_timeout_s,
             )
         except asyncio.CancelledError:
             reset(sock)
@@ -79,10 +87,34 @@ class TlsChannel(asyncio.Protocol):
         """Written, and still in this process."""
         return 0 if self.transport is None else int(self.transport.get_write_buffer_size())
 
+    def unsent_bytes(self) -> int:
+        """Written, and not acknowledged by the peer; the part that is encrypted is a bit longer.
+
+        It lies as plaintext in the transport, as ciphertext in the one below, and in the kernel.
+
+        Raises:
+            OSError: the connection has gone, which connection_lost() is about to say.
+        """
+        transport = self.transport
+        wire = None if transport is None else transport._ssl_protocol._transport
+        if wire is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        held = int(transport.get_write_buffer_size() + wire.get_write_buffer_size())
+        return held + unsent(transport.get_extra_info("socket"))
+
     def close(self) -> None:
         """In good order: close_notify, the client's, FIN."""
         if self.transport is not None:
             self.transport.close()
+
+    def end(self) -> None:
+        """FIN; the client has acknowledged all, close_notify too, and need not send its own.
+
+        RFC 8446 section 6.1: close_notify ends one direction.  RFC 5246 section 7.2.1: nobody has
+        to wait for the other's.
+        """
+        if self.transport is not None:
+            self.transport.abort()
 
     def abort(self) -> None:
         """With a reset: without it the kernel would still send what lies in its buffer."""
