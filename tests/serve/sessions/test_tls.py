@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 from ftp_server import Client, Server, read_all, reset, wait_until
 
+from headrace.serve.ftp.data_tls import TlsSending
 from headrace.serve.ftp.session import LINGERING_MAX
 from headrace.serve.ftp.tls_channel import TlsChannel
 
@@ -462,3 +463,23 @@ def test_a_slow_reader_is_given_longer_than_a_stall_after_226(
                 time.sleep(0.09)  # a reader of 45 KiB/s: 2.2 s for all
             assert bytes(found) == data
     wait_until(lambda: "complete=true" in server.log())
+
+
+def test_the_kernel_holds_little_for_who_takes_nothing(
+    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    (served / "big").write_bytes(BIG)
+    with secure(tls_client, client_tls, SO_RCVBUF=4096) as sock:
+        assert tls_client.say("RETR big").startswith("150")
+        sock.do_handshake()
+        (transfer,) = tls_server.call(lambda: list(tls_server.worker.transfers))
+        assert isinstance(transfer, TlsSending)
+        channel = transfer.channel
+        assert channel is not None
+        wait_until(lambda: tls_server.call(lambda: channel.waiting_bytes))  # all is full
+        kernel = channel.transport.get_extra_info("socket")
+        held = kernel.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert held == 2 * tls_server.worker.limits.send_buffer_bytes  # socket(7): doubled
+        # What lies anywhere on our side has not moved.
+        written, moved = tls_server.call(lambda: (transfer.done, transfer.moved()))
+        assert moved < held / 2 < written < len(BIG) / 2

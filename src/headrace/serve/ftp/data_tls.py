@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.receiving import Receiving
+from headrace.serve.ftp.sending import limit_send_buffer
 from headrace.serve.ftp.tls_lingering import TlsLingering
 from headrace.serve.ftp.tls_channel import TlsChannel
 from headrace.serve.ftp.transfer import ABORTED, Transfer
@@ -66,6 +67,7 @@ class TlsSending(Transfer):
         return None if self.end is None else max(self.end - self.offset, 0)
 
     def start(self, sock: socket.socket) -> None:
+        limit_send_buffer(sock, self.session.worker.limits)
         self.channel = TlsChannel(self, sock, SHUTDOWN_TIMEOUT_S)
 
     def begin(self) -> None:
@@ -113,7 +115,8 @@ class TlsSending(Transfer):
             self.turn()
 
     def moved(self) -> int:
-        return self.done - (0 if self.channel is None else self.channel.waiting_bytes)
+        # At the very beginning what encryption adds is more than what has gone.
+        return 0 if self.channel is None else max(self.done - self.channel.unsent_bytes(), 0)
 
     def succeed(self) -> None:
         if self.ended or self.channel is None:
