@@ -483,3 +483,28 @@ def test_the_kernel_holds_little_for_who_takes_nothing(
         # What lies anywhere on our side has not moved.
         written, moved = tls_server.call(lambda: (transfer.done, transfer.moved()))
         assert moved < held / 2 < written < len(BIG) / 2
+        tls_server.call(transfer.turn)  # as its rate's timer would
+        assert tls_server.call(lambda: transfer.done) == written
+
+
+def test_a_rate_is_no_stall(
+    start: Callable[..., Server],
+    certificate: Path,
+    client_tls: ssl.SSLContext,
+    served: Path,
+    users_file: Path,
+) -> None:
+    # What comes, or was sent, at once is worth more seconds of the rate than a stall may last.
+    server = start(tls_cert=str(certificate), users=str(users_file), stall_timeout_s=0.3)
+    data = (served / "file").read_bytes()[: 80 * 1024]
+    (served / "some").write_bytes(data)
+    with Client(server.port) as client:
+        log_in_encrypted(client, client_tls, "slow")
+        assert store_at_once(client, client_tls, "new", data).startswith("226")
+        with secure(client, client_tls) as sock:
+            assert client.say("RETR some").startswith("150")
+            sock.do_handshake()
+            assert read_all(sock) == data
+        assert client.answer().startswith("226")
+    assert (served / "new").read_bytes() == data
+    assert "transfer_stalled" not in server.log()

@@ -42,7 +42,7 @@ def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
 class TlsSending(Transfer):
     """Chunks of bytes to the client; *file* is closed at the end, -1 for none."""
 
-    __slots__ = ("channel", "chunks", "end", "file", "flushing", "lingering")
+    __slots__ = ("channel", "chunks", "end", "file", "flushing", "lingering", "rest")
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class TlsSending(Transfer):
         self.end = end
         self.flushing = False
         self.lingering: TlsLingering | None = None
+        self.rest = memoryview(b"")  # of a chunk that the rate does not allow at once
 
     def size_bytes(self) -> int | None:
         return None if self.end is None else max(self.end - self.offset, 0)
@@ -74,13 +75,13 @@ class TlsSending(Transfer):
         self.session.worker.loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Write the next chunk, if there is room; the one after it comes in the next turn."""
+        """Write the next part, if there is room; the one after it comes in the next turn."""
         self.timer = None
-        channel, chunks = self.channel, self.chunks
-        if self.ended or self.flushing or channel is None or chunks is None:
-            return
+        channel = self.channel
+        if self.ended or self.flushing or channel is None or channel.waiting_bytes:
+            return  # in the last case room() comes
         try:
-            chunk = next(chunks, None)
+            part = self.next_part()
         except EOFError:
             self.fail(451, "The file has become shorter; transfer aborted.")
             return
@@ -90,17 +91,28 @@ class TlsSending(Transfer):
         except Exception as error:
             self.fail_with_mistake(error)
             return
-        if chunk is None:
+        if part is None:
             self.flush(channel)
             return
-        channel.transport.write(chunk)
-        self.done += len(chunk)
+        channel.transport.write(part)
+        self.done += len(part)
         loop = self.session.worker.loop
-        pause_s = 0.0 if self.pace is None else self.pace.spend(len(chunk), time.monotonic())
+        pause_s = 0.0 if self.pace is None else self.pace.spend(len(part), time.monotonic())
         if pause_s > 0:
             self.timer = loop.call_later(pause_s, self.turn)
         elif not channel.waiting_bytes:
             loop.call_soon(self.turn)
+
+    def next_part(self) -> bytes | memoryview | None:
+        """A chunk, or as much of it as the rate allows at once; None: that was all."""
+        if not self.rest:
+            chunk = None if self.chunks is None else next(self.chunks, None)
+            if chunk is None or self.pace is None:
+                return chunk
+            self.rest = memoryview(chunk)
+        share_bytes = len(self.rest) if self.pace is None else self.pace.share_bytes
+        part, self.rest = self.rest[:share_bytes], self.rest[share_bytes:]
+        return part
 
     def flush(self, channel: TlsChannel) -> None:
         """All is written; 226 is said when the transport has passed it on."""
@@ -148,6 +160,7 @@ class TlsSending(Transfer):
 
     def release(self) -> None:
         self.chunks = None
+        self.rest = memoryview(b"")
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
