@@ -508,3 +508,41 @@ def test_a_rate_is_no_stall(
         assert client.answer().startswith("226")
     assert (served / "new").read_bytes() == data
     assert "transfer_stalled" not in server.log()
+
+
+@pytest.mark.parametrize("implementation", ["", "asyncio"])
+@pytest.mark.parametrize("end", ["drain", "abort", "the login's time"])
+def test_control_connections_in_the_handshake_count_and_are_ended(
+    start: Callable[..., Server],
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    implementation: str,
+) -> None:
+    monkeypatch.setenv("HEADRACE_TLS", implementation)
+    limits = {"login_timeout_s": 0.2} if end == "the login's time" else {}
+    server = start(tls_cert=str(certificate), **limits)
+    with Client(server.port) as explicit, Client(server.tls_port) as implicit:
+        explicit.answer()
+        assert explicit.say("AUTH TLS").startswith("234")
+        implicit.sock.sendall(b"\x16\x03")
+        wait_until(lambda: server.call(lambda: len(server.worker.sessions)) == 2)
+        assert server.site.gate.clients == 2
+        if not limits:
+            server.call(getattr(server.worker, end))
+        for client in (explicit, implicit):
+            with pytest.raises((EOFError, ConnectionError)):
+                client.read_line()
+        wait_until(server.idle)
+    assert server.site.gate.clients == 0
+
+
+def test_an_implicit_handshake_that_never_ends_is_ended(
+    start: Callable[..., Server], certificate: Path
+) -> None:
+    server = start(tls_cert=str(certificate), tls_handshake_timeout_s=0.3)
+    with Client(server.tls_port) as client:
+        client.sock.sendall(b"\x16\x03")
+        with pytest.raises((EOFError, ConnectionError)):
+            client.read_line()
+        wait_until(server.idle)
