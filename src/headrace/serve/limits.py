@@ -87,8 +87,11 @@ class Limits:
     """FTP: wildcards in a pattern to list."""
     listing_entries_max: int = _limit(50_000, 1, 10_000_000)
     """Names in a folder that can still be listed."""
+    listings_bytes_max: int = _limit(64 * MiB, 64 * KiB, 64 * GiB)
+    """FTP: listings that clients have not taken yet, in each worker; small ones, and one that is
+    alone, are not refused."""
     upload_bytes_max: int | None = _limit(None, 1, 2**60)
-    """One uploaded file."""
+    """One uploaded file, with what it goes on behind (REST, APPE)."""
     hash_bytes_max: int | None = _limit(4 * GiB, 1, 2**60)
     """A file that HASH, XCRC and their kin read."""
     send_buffer_bytes: int = _limit(128 * KiB, 4 * KiB, 64 * MiB)
@@ -99,7 +102,7 @@ class Limits:
 
     # Threads, of one worker
     threads_max: int = _limit(8, 1, 256)
-    """Passwords, listings and hashes that are worked at together."""
+    """Listings and the like that are worked at together; as many passwords; of digests two."""
     jobs_queued_max: int = _limit(256, 1, 100_000)
     """Those that wait for it; more are refused as busy."""
 

@@ -1,7 +1,8 @@
 """One process of the server: a loop, the listeners, the sessions, and how it ends.
 
 What is too slow for a loop (scrypt, a digest of a file, a folder of ten thousand names) runs in a
-few threads, with a bound on how many jobs wait for one: beyond it the client is told to come back.
+few threads (`Pool`: for files, for passwords, for digests), with a bound on how many jobs wait for
+one: beyond it the client is told to come back.
 
 How it ends.  SIGTERM: the listeners close, sessions without a transfer are told 421, running
 transfers go on for `drain_timeout_s`; a second signal ends them at once.
@@ -10,7 +11,7 @@ transfers go on for `drain_timeout_s`; a second signal ends them at once.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import collections
 import functools
 import signal
 import socket
@@ -28,6 +29,7 @@ from headrace.serve.meters import Meter
 from headrace.serve.site import Site
 from headrace.serve.status import REPORT_S, Gatherer, Reporter
 from headrace.serve.sweeper import Sweepable, Sweeper
+from headrace.serve.threads import Pool
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.control import Control
@@ -38,6 +40,8 @@ __all__ = ["Listening", "Worker", "run"]
 
 # What one recv() of an upload may bring; more does not pay.
 RECEIVE_BUFFER_BYTES = 256 * 1024
+# Digests are no more than a convenience, and take a whole core each.
+DIGEST_THREADS_MAX = 2
 # How often it is looked whether the last session has ended, while the worker drains.
 DRAIN_LOOK_S = 0.05
 
@@ -72,14 +76,17 @@ class Worker:
         self.http_sessions: set[Any] = set()
         self.transfers: dict[Transfer, None] = {}  # the oldest first
         self.lingering: dict[Lingering, None] = {}  # the oldest first
+        self.listings_bytes = 0  # made, and not yet taken
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         self.ftp_setup = setup_of(site)
         self.passive_ports = passive_ports_of(site)
         self.draining = False
-        self.threads = concurrent.futures.ThreadPoolExecutor(
-            self.limits.threads_max, "headrace-serve"
-        )
-        self._jobs = 0
+        # Apart, so that none of them waits for another kind: a password for digests, for one.
+        self.files = Pool(self.limits.threads_max)
+        self.passwords = Pool(self.limits.threads_max)
+        self.digests = Pool(min(self.limits.threads_max, DIGEST_THREADS_MAX))
+        self.hashing: set[str] = set()  # the addresses (gate.address_key) that have a digest made
+        self._turns: collections.deque[FtpSession] = collections.deque()
         self._servers: list[asyncio.AbstractServer] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sweeper = Sweeper(loop, self._members, self._shortest_limit_s)
@@ -93,7 +100,8 @@ class Worker:
         return (
             f"<Worker sessions={len(self.sessions)} http={len(self.http_sessions)}"
             f" transfers={len(self.transfers)} lingering={len(self.lingering)}"
-            f" jobs={self._jobs} draining={self.draining}>"
+            f" files={self.files} passwords={self.passwords} digests={self.digests}"
+            f" draining={self.draining}>"
         )
 
     @property
@@ -132,7 +140,7 @@ class Worker:
             HttpSession,
             self.site,
             registry=self.http_sessions,
-            executor=self.threads,
+            executor=self.files.executor,
             status_only=protocol == "metrics",
         )
 
@@ -157,7 +165,8 @@ class Worker:
     async def wait_drained(self) -> None:
         """Until all has ended in good order, or the time for that is over."""
         deadline_s = time.monotonic() + self.limits.drain_timeout_s
-        while self.sessions or self.http_sessions or self.lingering:
+        # A transfer without a session: an upload that is on its way to the disk.
+        while self.sessions or self.http_sessions or self.lingering or self.transfers:
             if time.monotonic() >= deadline_s:
                 self.log.event("drain_timeout", sessions=len(self.sessions))
                 self.abort()
@@ -177,7 +186,8 @@ class Worker:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.threads.shutdown(wait=True, cancel_futures=True)
+        for pool in (self.files, self.passwords, self.digests):
+            pool.shut_down()
         self._count_commands()
 
     def reload(self) -> None:
@@ -218,36 +228,60 @@ class Worker:
 
     def transfer_begins(self, transfer: Transfer) -> None:
         self.transfers[transfer] = None
+        self.listings_bytes += transfer.held_bytes
         if transfer.direction:
             self.site.meters.add(Meter.SENDING if transfer.direction == "o" else Meter.RECEIVING)
 
     def transfer_ends(self, transfer: Transfer) -> None:
         del self.transfers[transfer]
+        self.listings_bytes -= transfer.held_bytes
         if transfer.direction:
             meter = Meter.SENDING if transfer.direction == "o" else Meter.RECEIVING
             self.site.meters.add(meter, -1)
+
+    def wait_for_turn(self, session: FtpSession) -> None:
+        """A session has more commands than one turn is for.
+
+        Of all that do one has its turn between two looks at the sockets: what such clients cost the
+        others does not grow with their number.
+        """
+        self._turns.append(session)
+        if len(self._turns) == 1:
+            self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        session = self._turns.popleft()
+        if self._turns:
+            self.loop.call_soon(self._next_turn)
+        session.turn_comes()
 
     def in_thread(
         self,
         done: Callable[[Result | None, BaseException | None], object],
         function: Callable[..., Result],
         *arguments: Any,
+        pool: Pool | None = None,
     ) -> bool:
-        """Have a thread call a function, and be told result or error; False: too many wait."""
-        if self._jobs >= self.limits.jobs_queued_max + self.limits.threads_max:
+        """Have a thread call a function, and be told result or error; False: too many wait.
+
+        *pool*: `passwords` or `digests`; None: `files`.
+        """
+        pool = pool or self.files
+        if pool.is_full(self.limits.jobs_queued_max):
             return False
-        self._jobs += 1
+        pool.jobs += 1
         self.site.meters.add(Meter.JOBS)
-        future = self.loop.run_in_executor(self.threads, function, *arguments)
-        future.add_done_callback(functools.partial(self._job_done, done))
+        future = self.loop.run_in_executor(pool.executor, function, *arguments)
+        future.add_done_callback(functools.partial(self._job_done, pool, done))
         return True
 
     def _job_done(
         self,
+        pool: Pool,
         done: Callable[[Any, BaseException | None], object],
         future: asyncio.Future[Any],
     ) -> None:
-        self._jobs -= 1
+        pool.jobs -= 1
         self.site.meters.add(Meter.JOBS, -1)
         if future.cancelled():
             done(None, None)

@@ -1,5 +1,6 @@
 """Passive ports: named by us, beside TIME_WAIT, never the reserved ones."""
 
+import random
 import socket
 
 import pytest
@@ -57,3 +58,11 @@ def test_few_ports_are_all_tried() -> None:
 def test_the_kernels_list_is_understood() -> None:
     assert parse_ranges("\n") == frozenset()
     assert parse_ranges("8080,9000-9002\n") == {8080, 9000, 9001, 9002}
+
+
+def test_ports_are_not_told_by_the_state_of_the_random_module() -> None:
+    def some() -> list[int]:
+        random.seed(1)
+        return Ports(1024, 65535).candidates()
+
+    assert some() != some()

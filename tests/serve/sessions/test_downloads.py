@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ftp_server import Client, Server, read_all, reset, wait_until
+from ftp_server import WAIT_S_MAX, Client, Server, read_all, reset, wait_until
 
 import headrace
 
@@ -228,3 +228,19 @@ def test_a_slow_client_is_ended_by_the_minimum_rate(
 
             wait_until(taken)
         assert client.answer().startswith("426")
+
+
+def test_retr_connects_from_the_address_that_the_client_has_reached(
+    start: Callable[..., Server],
+) -> None:
+    server = start(host="127.0.0.5")
+    with Client(server.port, "127.0.0.5") as client, socket.create_server(("", 0)) as listener:
+        listener.settimeout(WAIT_S_MAX)
+        client.log_in()
+        assert client.say(f"EPRT |1|127.0.0.1|{listener.getsockname()[1]}|").startswith("200")
+        assert client.say("RETR file").startswith("150")
+        sock, peer = listener.accept()
+        with sock:
+            assert peer[0] == "127.0.0.5"
+            assert len(read_all(sock)) == 102400
+        assert client.answer().startswith("226")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import resource
 import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ftp_server import WAIT_S_MAX, Client, Server, read_all, reset, wait_until
 
 from headrace.serve.ftp.actions import ACTIONS
-from headrace.serve.ftp.session import LINGERING_MAX
+from headrace.serve.ftp.core import Command
+from headrace.serve.ftp.session import LINGERING_MAX, TURN_S_MAX, Session
 from headrace.serve.meters import Meter
+from headrace.serve.tree import Entry, Tree
 
 STATES = {
     "at once": [],
@@ -357,3 +364,124 @@ def test_a_reset_ends_a_connection_that_is_not_taken_and_nothing_waits_for_it(
     assert "complete=false" in server.log()
     draining = asyncio.run_coroutine_threadsafe(server.worker.wait_drained(), server.loop)
     draining.result(WAIT_S_MAX)
+
+
+def test_sessions_with_slow_commands_have_one_turn_between_two_looks_at_the_sockets(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are, somebody else is answered after a turn or two."""
+    server = start()
+    slow: list[int] = []
+    goes_on = threading.Event()
+
+    def slowly(session: Session, command: Command) -> None:
+        slow.append(server.loop.statistics()["loop_iterations"])
+        until_s = time.monotonic() + TURN_S_MAX
+        while time.monotonic() < until_s:
+            pass
+        session.answer(command, 213, "Slow.")
+
+    monkeypatch.setitem(ACTIONS, "STAT", slowly)
+    clients = [Client(server.port).log_in() for _ in range(5)]
+    server.loop.call_soon_threadsafe(goes_on.wait, WAIT_S_MAX)  # all come to the loop at once
+    for client in clients:
+        client.send(*["STAT ."] * 20)
+    goes_on.set()
+    for client in clients:
+        assert [client.answer()[:3] for _ in range(20)] == ["213"] * 20
+        client.close()
+    # Each has one when its commands come; the others of theirs are one by one.
+    assert max(slow.count(iteration) for iteration in slow) <= len(clients) + 1
+    assert len(set(slow)) >= 5 * 19
+
+
+@pytest.mark.parametrize("command", ["LIST", "NLST", "MLSD", "APPE file"])
+def test_abor_ends_a_transfer_whose_beginning_is_with_a_thread(
+    client: Client, server: Server, served: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    name = "upload" if command.startswith("APPE") else "scan"
+    real = getattr(Tree, name)
+
+    def slowly(*arguments: Any, **options: Any) -> object:
+        begun.set()
+        assert go_on.wait(WAIT_S_MAX)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(Tree, name, slowly)
+    monkeypatch.setattr("headrace.serve.ftp.listings.LARGE_FOLDER_BYTES", 0)
+    monkeypatch.setattr("headrace.serve.ftp.transfers.COPY_BYTES_INLINE_MAX", 0)
+    before, names_before = (served / "file").read_bytes(), sorted(os.listdir(served))
+    with client.data() as sock:
+        client.send(command)
+        assert begun.wait(WAIT_S_MAX)
+        client.send("ABOR")
+        assert client.answer().startswith("426")
+        assert client.answer().startswith("226")
+        assert how_it_ends(sock) == "reset"
+    go_on.set()
+    assert client.say("NOOP").startswith("200")
+    wait_until(lambda: server.site.meters.get(Meter.JOBS) == 0)
+    wait_until(lambda: sorted(os.listdir(served)) == names_before)
+    assert (served / "file").read_bytes() == before
+    assert client.say("NOOP").startswith("200")
+    assert client.say("LIST").startswith("425")
+
+
+def test_digests_keep_nobody_else_waiting_and_an_address_has_one_at_a_time(
+    start: Callable[..., Server], users_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slowly(fd: int, *arguments: object) -> str:
+        os.close(fd)
+        assert go_on.wait(WAIT_S_MAX)
+        return "d1"
+
+    monkeypatch.setattr("headrace.serve.ftp.hashing.digest_file", slowly)
+    monkeypatch.setattr("headrace.serve.ftp.listings.LARGE_FOLDER_BYTES", 0)
+    server = start(users=str(users_file), threads_max=1)
+    with (
+        Client(server.port, source_address=("127.0.0.2", 0)) as first,
+        Client(server.port, source_address=("127.0.0.2", 0)) as again,
+        Client(server.port, source_address=("127.0.0.3", 0)) as second,
+        Client(server.port) as user,
+    ):
+        for client in (first, second):
+            client.log_in().send("HASH file")
+        wait_until(lambda: len(server.worker.hashing) == 2)
+        assert again.log_in().say("HASH file").startswith("450")
+        user.log_in("reader", "secret")
+        assert "lines" in user.say("STAT .")
+        go_on.set()
+        assert "d1" in first.answer()
+        assert "d1" in second.answer()
+        assert again.say("HASH file").startswith("213")
+
+
+def test_listings_that_are_not_taken_are_bounded(
+    start: Callable[..., Server], served: Path
+) -> None:
+    many = served / "many"
+    many.mkdir()
+    for number in range(3000):
+        (many / f"{number:0100}").touch()
+    server = start(listings_bytes_max=400_000, send_buffer_bytes=4096)
+    with Client(server.port) as first, Client(server.port) as second:
+        sock = first.log_in().data(SO_RCVBUF=4096)
+        # Larger than the bound, but alone.
+        assert first.say("LIST many").startswith("150")
+        (transfer,) = server.call(lambda: list(server.worker.transfers))
+        assert server.worker.listings_bytes == transfer.held_bytes > 400_000
+        # Nothing is kept of the names but the text.
+        kept = [each for each in gc.get_objects() if type(each) is Entry]
+        assert not [each for each in kept if len(each.name) == 100]
+        second.log_in()
+        second.data().close()
+        assert second.say("LIST many").startswith("450")
+        assert len(second.retrieve("LIST")) > 0  # small
+        with sock:
+            assert read_all(sock).count(b"\r\n") == 3000
+        assert first.answer().startswith("226")
+        assert server.worker.listings_bytes == 0
+        assert second.retrieve("LIST many").count(b"\r\n") == 3000

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -260,3 +262,32 @@ def test_reload_counts_for_those_who_come_then(
         server.call(server.worker.reload)
         client.say("USER alice")
         assert client.say("PASS secret").startswith("230")
+
+
+def test_who_was_logged_in_has_the_time_of_a_login_again(client: Client, server: Server) -> None:
+    (session,) = server.call(lambda: list(server.worker.sessions))
+
+    def grow_old() -> None:
+        session.began_s -= 1_000_000
+        session.sweep(time.monotonic())
+
+    server.call(grow_old)
+    for command, code in (("REIN", "220"), ("USER anonymous", "331")):
+        assert client.say(command).startswith(code)
+        server.call(lambda: session.sweep(time.monotonic()))
+        assert client.say("USER anonymous").startswith("331")
+        assert client.say("PASS x").startswith("230")
+        server.call(grow_old)
+    assert client.say("REIN").startswith("220")
+    server.call(lambda: setattr(session, "began_s", session.began_s - 1_000_000))
+    assert client.say("USER anonymous").startswith("331")  # and nobody else
+    server.call(lambda: session.sweep(time.monotonic()))
+    assert client.answer().startswith("421")
+
+
+@pytest.mark.parametrize("command", ["USER anonymous", "REIN"])
+def test_what_was_agreed_on_ends_with_the_login(client: Client, command: str) -> None:
+    port = client.passive()
+    client.say(command)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))

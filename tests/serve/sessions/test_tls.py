@@ -414,9 +414,7 @@ def test_who_has_all_and_sends_no_close_notify_is_not_waited_for(
         assert tls_client.answer().startswith("226")
         # It has not closed, and not even read: its kernel has everything.
         wait_until(
-            lambda: (
-                tls_client.say("NOOP").startswith("200") and "complete=true" in tls_server.log()
-            )
+            lambda: tls_client.say("NOOP").startswith("200") and "complete=true" in tls_server.log()
         )
 
 

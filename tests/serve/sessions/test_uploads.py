@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,10 +58,14 @@ def test_appe_writes_at_the_end(client: Client, served: Path) -> None:
 
 def test_stou_makes_a_name_and_says_it(client: Client, served: Path) -> None:
     before = names(served)
-    answer = client.store("STOU", b"data")
+    with client.data() as sock:
+        begins = client.say("STOU")
+        sock.sendall(b"data")
+    answer = client.answer()
     assert answer.startswith("226")
     (made,) = names(served) - before
     assert answer.endswith(made)
+    assert begins == f"150 FILE: {made}"  # RFC 1123 section 4.1.2.9
     assert (served / made).read_bytes() == b"data"
 
 
@@ -305,3 +310,112 @@ def test_user_who_may_not_replace_does_not_replace_what_came_meanwhile(
             sock.sendall(b"mine")
         assert client.answer().startswith(("4", "5"))
     assert (served / "new").read_bytes() == b"meanwhile"
+
+
+@pytest.mark.parametrize("first", ["data", "control"])
+def test_a_client_who_is_killed_replaces_nothing(
+    client: Client, server: Server, served: Path, first: str
+) -> None:
+    """The kernel closes both of its connections at once, in any order."""
+    before, names_before = (served / "file").read_bytes(), names(served)
+    sock = client.data()
+    assert client.say("STOR file").startswith("150")
+    sock.sendall(b"half")
+    client.say("STAT")
+    hold(server)
+    for each in (sock, client.sock) if first == "data" else (client.sock, sock):
+        each.close()
+    wait_until(server.idle)
+    assert (served / "file").read_bytes() == before
+    assert names(served) == names_before
+    assert "complete=false" in server.log()
+
+
+def hold(server: Server) -> None:
+    """The loop is busy for a moment: what is done now comes to it all at once."""
+    server.loop.call_soon_threadsafe(time.sleep, 0.05)
+
+
+def test_a_client_who_is_killed_behind_unread_commands_replaces_nothing(
+    client: Client, server: Server, served: Path
+) -> None:
+    """Reading is paused: the loop does not see the control connection's end."""
+    before = (served / "file").read_bytes()
+    sock = client.data()
+    assert client.say("STOR file").startswith("150")
+    sock.sendall(b"half")
+    (session,) = server.call(lambda: list(server.worker.sessions))
+    client.send(*["CWD folder"] * 1000)
+    wait_until(lambda: not session.reading)
+    client.close()
+    sock.close()
+    wait_until(lambda: "complete=false" in server.log())
+    assert (served / "file").read_bytes() == before
+
+
+def test_abor_waits_for_an_upload_that_is_on_its_way_to_the_disk(
+    start: Callable[..., Server], served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, go_on = slow_disk(monkeypatch)
+    server = start(anonymous="rw", sync_uploads=True, stall_timeout_s=0.1)
+    with Client(server.port) as client:
+        with client.log_in().data() as sock:
+            assert client.say("STOR file").startswith("150")
+            sock.sendall(b"new")
+        assert syncing.wait(WAIT_S_MAX)
+        (transfer,) = server.call(lambda: list(server.worker.transfers))
+        client.send("ABOR")
+        wait_until(lambda: transfer.waiting_command() is not None)
+        server.call(lambda: transfer.sweep(time.monotonic() + 1000))
+        go_on.set()
+        assert client.answer().startswith("226")
+        assert client.answer().startswith("226")
+        assert client.say("NOOP").startswith("200")
+    assert (served / "file").read_bytes() == b"new"
+    assert server.log().count("complete=") == server.log().count("complete=true") == 1
+
+
+def test_a_client_who_goes_while_the_upload_is_on_its_way_to_the_disk_is_logged_as_complete(
+    start: Callable[..., Server], served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, go_on = slow_disk(monkeypatch)
+    server = start(anonymous="rw", sync_uploads=True)
+    with Client(server.port) as client:
+        with client.log_in().data() as sock:
+            assert client.say("STOR file").startswith("150")
+            sock.sendall(b"new")
+        assert syncing.wait(WAIT_S_MAX)
+    wait_until(lambda: not server.worker.sessions)
+    assert "complete=" not in server.log()
+    go_on.set()
+    wait_until(server.idle)
+    assert "complete=true" in server.log()
+    assert (served / "file").read_bytes() == b"new"
+
+
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """fsync() has begun; it may end."""
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def slowly(fd: int) -> None:
+        syncing.set()
+        assert go_on.wait(WAIT_S_MAX)
+
+    monkeypatch.setattr(os, "fsync", slowly)
+    return syncing, go_on
+
+
+def test_a_file_does_not_grow_beyond_the_limit_piece_by_piece(
+    start: Callable[..., Server], served: Path
+) -> None:
+    server = start(anonymous="rw", upload_bytes_max=1000)
+    with Client(server.port) as client:
+        client.log_in()
+        assert client.store("APPE new", b"x" * 600).startswith("226")
+        assert client.store("APPE new", b"x" * 600).startswith("552")
+        assert (served / "new").read_bytes() == b"x" * 600
+        assert client.store("APPE new", b"x" * 400).startswith("226")
+        assert client.say("REST 600").startswith("350")
+        assert client.store("STOR new", b"y" * 401).startswith("552")
+        assert (served / "new").read_bytes() == b"x" * 1000
+        assert client.store("APPE file", b"").startswith("552")  # is larger already

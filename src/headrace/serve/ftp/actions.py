@@ -6,12 +6,14 @@ the session.  ABOR and STAT are here: they are about what runs.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp import connecting, hashing, listings, logins, naming, transfers
 from headrace.serve.ftp.core import Command
+from headrace.serve.ftp.passive import Rendezvous, reset
 from headrace.serve.ftp.replies import reply_lines
 from headrace.serve.ftp.transfer import ABORTED
 
@@ -28,6 +30,7 @@ def abort(session: Session, command: Command) -> None:
 
     A transfer that has been answered with 226 may still lie in the kernel's buffer: that is ended,
     too.  225 says that there was nothing to end.
+    An upload that is on its way to the disk is not ended, and has its own reply first.
     """
     running = session.core.running
     lingering, session.lingering = session.lingering, None
@@ -36,18 +39,43 @@ def abort(session: Session, command: Command) -> None:
         ended = True
     else:
         ended = False
+    if session.transfer is not None and session.transfer.waits(command):
+        return  # transfer_ended() answers
     if session.transfer is not None:
         session.transfer.fail(426, ABORTED)
         ended = True
-    elif session.stop_job is not None and running is not None and running is not command:
-        session.stop_job[0] = True
-        session.stop_job = None
-        session.answer(running, 450, "Ended by ABOR.")
+    elif running is not None and running is not command:
+        end_job(session, running)
         ended = True
     if ended:
         session.answer(command, 226, "Ended.")
     else:
         session.answer(command, 225, "Nothing to end.")
+
+
+def end_job(session: Session, running: Command) -> None:
+    """What a thread works at for a command: its result will find that nobody waits for it.
+
+    A transfer's data connection is there already, perhaps, and must not look as if all had come.
+    """
+    if session.stop_job is not None:
+        session.stop_job[0] = True
+        session.stop_job = None
+        session.answer(running, 450, "Ended by ABOR.")
+        return
+    rendezvous, session.rendezvous = session.rendezvous, None
+    if rendezvous is not None:
+        drop(rendezvous)
+    session.answer(running, 426, ABORTED)
+
+
+def drop(rendezvous: Rendezvous) -> None:
+    """Close it; the client's connection, if it is there, is reset."""
+    with contextlib.suppress(OSError):
+        sock = rendezvous.take_nowait()
+        if sock is not None:
+            reset(sock)
+    rendezvous.close()
 
 
 def status(session: Session, command: Command) -> None:

@@ -73,7 +73,8 @@ def active(session: Session, command: Command) -> None:
         session.answer(command, 501, f"Ports below {ACTIVE_PORT_MIN} are not connected to.")
     else:
         # As accept() names it: a link-local address has its scope there.
-        session.rendezvous = Active(session.worker.loop, family, session.address, port)
+        here, _ = local_host(session)
+        session.rendezvous = Active(session.worker.loop, family, here, session.address, port)
         session.answer(command, 200, "OK")
 
 

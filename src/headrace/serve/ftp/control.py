@@ -7,6 +7,7 @@ that fits into the socket's buffer is answered with 150 and 226 in one segment.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Control"]
 
+# <netinet/tcp.h>: the first byte of struct tcp_info is the state.
+TCP_ESTABLISHED = 1
 GREETING = reply(220, "Ready.").data
 
 
@@ -137,6 +140,21 @@ class Control(asyncio.Protocol):
         self.places -= 1
         if not self.places:
             self.worker.release(self)
+
+    def client_is_there(self) -> bool:
+        """False: the client has closed, or reset, its side of the control connection.
+
+        The kernel is asked, for it knows of a FIN before the transport does: behind bytes that
+        nobody has read yet, while reading is paused, below TLS.
+        """
+        if self.closing or self.transport is None:
+            return False
+        sock = self.transport.get_extra_info("socket")
+        try:
+            state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except OSError:
+            return False
+        return state == TCP_ESTABLISHED
 
     def flush(self) -> None:
         """Send the replies that have gathered."""

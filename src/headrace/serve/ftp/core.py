@@ -95,6 +95,10 @@ class Core:
         """The command that is not yet completed, a transfer perhaps."""
         return self._running
 
+    def is_running(self, command: Command) -> bool:
+        """It has been handed out, beside a transfer perhaps, and is not yet completed."""
+        return command is self._running or command is self._meanwhile
+
     @property
     def pending_bytes(self) -> int:
         """So many bytes lie unread."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.receiving import Receiving
 from headrace.serve.ftp.sending import limit_send_buffer
-from headrace.serve.ftp.tls_lingering import TlsLingering
 from headrace.serve.ftp.tls_channel import TlsChannel
+from headrace.serve.ftp.tls_lingering import TlsLingering
 from headrace.serve.ftp.transfer import ABORTED, Transfer
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class TlsReceiving(Receiving):
         self.succeed()
 
     def lost(self, error: BaseException | None) -> None:
-        if self.ended or self.upload is None:  # over, or all is there and on its way to the disk
+        if self.ended or self.whole:  # over, or all is there
             return
         if error is None:
             self.succeed()

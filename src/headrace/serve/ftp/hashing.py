@@ -1,4 +1,8 @@
-"""HASH: a file's digest (draft-bryan-ftpext-hash), made by a thread, within `hash_bytes_max`."""
+"""HASH: a file's digest (draft-bryan-ftpext-hash), made by a thread, within `hash_bytes_max`.
+
+The threads are few and make nothing else, and an address has one digest made at a time, whatever
+it has of connections: else forty HASH of a large file keep everybody's listings and logins waiting.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from headrace.serve.ftp.core import Command
 from headrace.serve.ftp.naming import path_of, tree_of
+from headrace.serve.gate import address_key
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.session import Session
@@ -61,6 +66,11 @@ def digest_file(fd: int, name: str, begin: int, end: int, stop: list[bool]) -> s
 
 
 def hash_file(session: Session, command: Command) -> None:
+    worker = session.worker
+    key = address_key(session.address)
+    if key in worker.hashing:
+        session.answer(command, 450, "One HASH at a time for each address; try again later.")
+        return
     state = session.core.state
     path = path_of(session, command.argument)
     name = state.hash_name
@@ -69,7 +79,7 @@ def hash_file(session: Session, command: Command) -> None:
     begin, end = 0, size
     if state.range is not None:
         begin, end = state.range.first, min(state.range.last + 1, size)
-    limit = session.worker.limits.hash_bytes_max
+    limit = worker.limits.hash_bytes_max
     if limit is not None and end - begin > limit:
         os.close(fd)
         session.answer(command, 552, f"More than {limit} bytes are not hashed.")
@@ -77,6 +87,7 @@ def hash_file(session: Session, command: Command) -> None:
     stop = session.stop_job = [False]
 
     def done(digest: str | None, error: BaseException | None) -> None:
+        worker.hashing.discard(key)
         if session.stop_job is stop:
             session.stop_job = None
         if digest is None:
@@ -85,7 +96,10 @@ def hash_file(session: Session, command: Command) -> None:
             last = max(end - 1, 0)
             session.answer_later(command, 213, f"{name} {begin}-{last} {digest} {path}")
 
-    if not session.worker.in_thread(done, digest_file, fd, name, begin, end, stop):
+    arguments = fd, name, begin, end, stop
+    if worker.in_thread(done, digest_file, *arguments, pool=worker.digests):
+        worker.hashing.add(key)
+    else:
         os.close(fd)
         session.stop_job = None
         session.answer(command, 450, "The server is busy; try again later.")

@@ -11,8 +11,8 @@ terminal) are left out of NLST and MLSD, which programs read to use the names as
 shows them with question marks, as `ls -q` does.  A name that is no UTF-8 is sent as the bytes it
 is.
 
-A listing is never one string: generators yield chunks, so that a folder of 100,000 names costs a
-chunk at a time.
+A listing is never one string: generators yield chunks, each of which can be forgotten when it has
+been sent.
 """
 
 from __future__ import annotations

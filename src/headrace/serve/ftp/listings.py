@@ -1,7 +1,8 @@
 """LIST, NLST, MLSD, MLST, and STAT with a path: folders as text.
 
 A folder is read whole before anything of it is sent, within `listing_entries_max`; a large one by a
-thread.  The text is made chunk by chunk, as the client takes it.
+thread, which makes the text as well: a name with its stat() is ten times as large as its line, and
+the client may take its time.  What all clients of a worker have not taken yet has a bound.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from headrace.serve.ftp.arguments import BadArgument
 from headrace.serve.ftp.core import Command
 from headrace.serve.ftp.data_tls import TlsSending
 from headrace.serve.ftp.failures import reply_to_error
 from headrace.serve.ftp.listing import (
+    CHUNK_BYTES,
     Named,
     fact_chunks,
     fact_line,
@@ -45,27 +48,29 @@ LARGE_FOLDER_BYTES = 16 * 1024
 STAT_ENTRIES_MAX = 1_000
 BUSY = "The server is busy; try again later."
 
-Found = Callable[[list[Named], str], None]
+Text = TypeVar("Text")
+# Makes of the names, and what NLST has before them, what is kept of them; where they are read.
+Make = Callable[[list[Named], str], Text]
 
 
 def list_folder(session: Session, command: Command) -> None:
     if refuse_data(session, command):
         return
 
-    def found(entries: list[Named], prefix: str) -> None:
-        send(session, command, list_chunks(entries, time.time()))
+    def make(entries: list[Named], prefix: str) -> list[bytes]:
+        return list(list_chunks(entries, time.time()))
 
-    look(session, command, found)
+    look(session, command, make, partial(send, session, command))
 
 
 def list_names(session: Session, command: Command) -> None:
     if refuse_data(session, command):
         return
 
-    def found(entries: list[Named], prefix: str) -> None:
-        send(session, command, name_chunks(entries, prefix))
+    def make(entries: list[Named], prefix: str) -> list[bytes]:
+        return list(name_chunks(entries, prefix))
 
-    look(session, command, found)
+    look(session, command, make, partial(send, session, command))
 
 
 def list_facts(session: Session, command: Command) -> None:
@@ -77,20 +82,40 @@ def list_facts(session: Session, command: Command) -> None:
         session.answer(command, 501, "MLSD is for folders; use MLST.")
         return
     state = session.core.state
+    facts, rights = state.facts, Rights(state.rights)
 
-    def found(entries: list[Named], prefix: str) -> None:
-        send(session, command, fact_chunks(entries, state.facts, Rights(state.rights)))
+    def make(entries: list[Named], prefix: str) -> list[bytes]:
+        return list(fact_chunks(entries, facts, rights))
 
-    scan(session, command, path, None, "", found)
+    scan(session, command, path, None, "", make, partial(send, session, command))
 
 
-def send(session: Session, command: Command, chunks: Iterator[bytes]) -> None:
-    session.site.meters.add(Meter.LISTINGS)
+def send(session: Session, command: Command, chunks: list[bytes]) -> None:
+    worker = session.worker
+    size = sum(map(len, chunks))
+    if size <= CHUNK_BYTES:  # what the kernel takes at once
+        size = 0
+    held = worker.listings_bytes
+    if held and size and held + size > worker.limits.listings_bytes_max:
+        session.answer(command, 450, BUSY)
+        return
+    worker.site.meters.add(Meter.LISTINGS)
     kind = TlsSending if session.protects_data() else ChunkSending
-    session.begin(command, kind(session, command.verb, "", chunks))
+    transfer = kind(session, command.verb, "", one_by_one(chunks))
+    transfer.held_bytes = size
+    session.begin(command, transfer)
 
 
-def look(session: Session, command: Command, found: Found) -> None:
+def one_by_one(chunks: list[bytes]) -> Iterator[bytes]:
+    """What has been taken is forgotten."""
+    chunks.reverse()
+    while chunks:
+        yield chunks.pop()
+
+
+def look(
+    session: Session, command: Command, make: Make[Text], found: Callable[[Text], object]
+) -> None:
     """What LIST, NLST and STAT mean by their argument: a folder's names, a file, a pattern."""
     try:
         stars_max = session.worker.limits.pattern_stars_max
@@ -106,15 +131,14 @@ def look(session: Session, command: Command, found: Found) -> None:
     except FileNotFoundError:
         if listed.pattern is None:
             raise
-        scan(
-            session, command, path_of(session, listed.folder or "."), listed.pattern, prefix, found
-        )
+        path = path_of(session, listed.folder or ".")
+        scan(session, command, path, listed.pattern, prefix, make, found)
         return
     if stat.S_ISDIR(status.st_mode):
         folder = prefix if listed.pattern is None else f"{listed.path}/"
-        scan(session, command, path, None, folder, found)
+        scan(session, command, path, None, folder, make, found)
     else:
-        found([Entry(listed.path, status)], "")
+        found(make([Entry(listed.path, status)], ""))
 
 
 def scan(
@@ -123,24 +147,26 @@ def scan(
     path: str,
     pattern: str | None,
     prefix: str,
-    found: Found,
+    make: Make[Text],
+    found: Callable[[Text], object],
 ) -> None:
-    """Read a folder, in a thread if it is large, and hand over the names that fit, sorted."""
+    """Read a folder, in a thread if it is large, and hand over what is made of the names that fit,
+    which are sorted."""
     tree = tree_of(session)
     entries_max = session.worker.limits.listing_entries_max
 
-    def read() -> list[Named]:
+    def read() -> Text:
         entries = select(tree.scan(path, entries_max), pattern)
         entries.sort(key=by_name)
-        return entries
+        return make(entries, prefix)
 
     if tree.status(path).st_size < LARGE_FOLDER_BYTES:
-        found(read(), prefix)
+        found(read())
         return
 
-    def done(entries: list[Named] | None, error: BaseException | None) -> None:
-        if entries is not None:
-            session.perform_later(command, lambda: found(entries, prefix))
+    def done(text: Text | None, error: BaseException | None) -> None:
+        if text is not None:
+            session.perform_later(command, lambda: found(text))
         elif isinstance(error, OSError):
             session.answer_later(command, *reply_to_error(error))
         else:
@@ -166,15 +192,18 @@ def facts_of(session: Session, command: Command) -> None:
 def status_of(session: Session, command: Command) -> None:
     """STAT with a path: as LIST, but in the answer (RFC 959 section 4.1.3)."""
 
-    def found(entries: list[Named], prefix: str) -> None:
-        if len(entries) > STAT_ENTRIES_MAX:
-            session.answer(command, 450, f"More than {STAT_ENTRIES_MAX:,} names; use LIST.")
-            return
+    def make(entries: list[Named], prefix: str) -> list[str]:
         now_s = time.time()
-        lines = [list_line(entry.name, entry.status, now_s) for entry in entries]
-        session.send(command, reply_lines(213, "Status:", lines, "End"))
+        shown = entries[: STAT_ENTRIES_MAX + 1]
+        return [list_line(entry.name, entry.status, now_s) for entry in shown]
 
-    look(session, command, found)
+    def found(lines: list[str]) -> None:
+        if len(lines) > STAT_ENTRIES_MAX:
+            session.answer(command, 450, f"More than {STAT_ENTRIES_MAX:,} names; use LIST.")
+        else:
+            session.send(command, reply_lines(213, "Status:", lines, "End"))
+
+    look(session, command, make, found)
 
 
 ACTIONS = {

@@ -7,8 +7,10 @@ thread and nobody else.  A name that does not exist is asked for its password as
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from headrace.serve.ftp.connecting import forget
 from headrace.serve.ftp.core import Command
 from headrace.serve.ftp.replies import reply
 from headrace.serve.meters import Meter
@@ -25,11 +27,22 @@ BUSY = "The server is busy; try again later."
 
 def user(session: Session, command: Command) -> None:
     """RFC 959 section 4.1.1, and RFC 1635 section 2 for anonymous."""
-    session.tree = None
+    log_out(session)
     if command.argument in ANONYMOUS_NAMES and session.site.users.anonymous() is not None:
         session.answer(command, 331, "Any password will do; your mail address is customary.")
     else:
         session.answer(command, 331, "Password required.")
+
+
+def log_out(session: Session) -> None:
+    """What was agreed on with who was logged in counts no more.
+
+    Whoever was has the login's time again.  Nobody else has, or it would be endless.
+    """
+    forget(session)
+    if session.tree is not None:
+        session.tree = None
+        session.began_s = time.monotonic()
 
 
 def password(session: Session, command: Command) -> None:
@@ -60,7 +73,9 @@ def password(session: Session, command: Command) -> None:
         else:
             refuse(session, command, name)
 
-    if not session.worker.in_thread(verified, site.users.verify, name, command.argument):
+    worker = session.worker
+    arguments = name, command.argument
+    if not worker.in_thread(verified, site.users.verify, *arguments, pool=worker.passwords):
         session.send(command, reply(421, BUSY))
         session.finish()
 
@@ -108,13 +123,13 @@ def auth(session: Session, command: Command) -> None:
         return
     session.answer(command, 234, "Begin TLS.")
     session.flush()
-    session.tree = None
+    log_out(session)
     session.upgrade()
 
 
 def reinitialize(session: Session, command: Command) -> None:
     session.stop_working()
-    session.tree = None
+    log_out(session)
     session.answer(command, 220, "Ready.")
 
 

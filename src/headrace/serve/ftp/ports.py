@@ -8,7 +8,8 @@ each time, more than everything else in a transfer; and with 470 transfers a sec
 
 bind() to a port that is named is allowed beside TIME_WAIT, and costs 2 us.  So we name one at
 random (RFC 2577 section 5 asks for that: who can guess it can connect first), and another one where
-somebody listens already.
+somebody listens already.  The system's random numbers are 1 us each; those of `random` can be told
+from some hundred earlier ones, which are what PASV answers.
 """
 
 import errno
@@ -23,6 +24,7 @@ BACKLOG = 3
 # So many ports are tried before the client is told to come back; with half of them in use that is
 # once in 10^9 times.
 TRIES_MAX = 30
+RANDOM = random.SystemRandom()
 RANGE_FILE = "/proc/sys/net/ipv4/ip_local_port_range"
 RESERVED_FILE = "/proc/sys/net/ipv4/ip_local_reserved_ports"
 RANGE_DEFAULT = (32768, 60999)
@@ -55,8 +57,8 @@ class Ports(NamedTuple):
         """Some at random; all of them, in random order, where there are few."""
         count = self.last - self.first + 1
         if count <= TRIES_MAX:
-            return random.sample(range(self.first, self.last + 1), count)
-        return [self.first + int(random.random() * count) for _ in range(TRIES_MAX)]
+            return RANDOM.sample(range(self.first, self.last + 1), count)
+        return [self.first + int(RANDOM.random() * count) for _ in range(TRIES_MAX)]
 
 
 def parse_ranges(text: str) -> frozenset[int]:
@@ -77,7 +79,7 @@ def listening(family: int, host: str, ports: Ports) -> tuple[socket.socket, int]
         OSError: no socket can be had.
     """
     first, last, reserved = ports
-    port = first + int(random.random() * (last - first + 1))
+    port = first + int(RANDOM.random() * (last - first + 1))
     if port not in reserved and (sock := listening_at(family, host, port)):
         return sock, port
     for port in ports.candidates():

@@ -36,8 +36,10 @@ __all__ = ["Session"]
 # Of one client: data connections that have everything sent and not everything taken.  Who takes
 # nothing and asks for the next file all the time gets what it does not take reset.
 LINGERING_MAX = 4
-# Then the other sessions have their turn.
+# Then the others have their turn: after so many commands, or at the end of the one that was running
+# when so much time was over (a folder of some hundred names takes as long).
 COMMANDS_PER_TURN_MAX = 64
+TURN_S_MAX = 0.002
 # So many bytes of replies are not gathered any further.
 OUT_BYTES_MAX = 64 * 1024
 MISTAKE = (451, "The server has made a mistake; it is logged.")
@@ -55,6 +57,7 @@ class Session(Control):
         "stop_job",
         "transfer",
         "tree",
+        "waits_for_turn",
         "working",
     )
 
@@ -69,6 +72,7 @@ class Session(Control):
         self.stop_job: list[bool] | None = None  # HASH: set its item to end it
         self.attempts = 0
         self.working = False
+        self.waits_for_turn = False  # with the worker
 
     def __repr__(self) -> str:
         return (
@@ -91,9 +95,23 @@ class Session(Control):
         """Carry out what can be carried out now; called again within itself it does nothing."""
         if self.working or self.upgrading:
             return
+        if not self.waits_for_turn:
+            self.take_turn()
+        self.flush()
+        paused = self.core.paused
+        if paused is self.reading and not self.closing and not self.upgrading:
+            self.pause_or_resume(paused)
+
+    def turn_comes(self) -> None:
+        """What the worker calls."""
+        self.waits_for_turn = False
+        self.work()
+
+    def take_turn(self) -> None:
         self.working = True
         core = self.core
         left = COMMANDS_PER_TURN_MAX
+        over_s = time.monotonic() + TURN_S_MAX
         try:
             while not self.closing and not self.stuck_s:
                 item = core.next_command()
@@ -108,14 +126,12 @@ class Session(Control):
                 if len(self.out) >= OUT_BYTES_MAX:
                     self.flush()  # and be told to pause, where the client does not read
                 left -= 1
-                if not left:
-                    self.worker.loop.call_soon(self.work)
+                if not left or time.monotonic() >= over_s:
+                    self.waits_for_turn = True
+                    self.worker.wait_for_turn(self)
                     break
         finally:
             self.working = False
-        self.flush()
-        if core.paused is self.reading and not self.closing and not self.upgrading:
-            self.pause_or_resume(core.paused)
 
     def attempt(self, command: Command, action: Callable[..., object], *arguments: object) -> None:
         """Whatever fails has a reply."""
@@ -127,12 +143,12 @@ class Session(Control):
             self.answer(command, 553, f"{error}.")
         except Exception as error:
             self.worker.unexpected(error)
-            if self.core.running is command:
+            if self.core.is_running(command):
                 self.answer(command, *MISTAKE)
 
     def perform_later(self, command: Command, action: Callable[[], object]) -> None:
         """The rest of a command, from a callback: if session and command are still there."""
-        if not self.closing and self.core.running is command:
+        if not self.closing and self.core.is_running(command):
             self.attempt(command, action)
             self.work()
 
@@ -147,7 +163,7 @@ class Session(Control):
 
     def answer_later(self, command: Command, code: int, text: str) -> None:
         """answer(), from a callback: if the session and the command are still there."""
-        if not self.closing and self.core.running is command:
+        if not self.closing and self.core.is_running(command):
             self.answer(command, code, text)
             self.work()
 
@@ -163,10 +179,7 @@ class Session(Control):
         self.rendezvous = None
         self.transfer = transfer
         self.worker.transfer_begins(transfer)
-        size = transfer.size_bytes()
-        # Clients look for the size in brackets.
-        text = "Transfer begins." if size is None else f"Transfer begins ({size} bytes)."
-        self.out += reply(150, text).data
+        self.out += reply(150, transfer.beginning()).data
         if self.lingering is not None:
             self.hand_over(self.lingering)
         try:
@@ -205,6 +218,9 @@ class Session(Control):
         if command is None or self.closing:
             return
         self.answer(command, code, text)
+        waiting = transfer.waiting_command()
+        if waiting is not None:
+            self.answer(waiting, 226, "It has ended.")
         if self.draining:
             self.say_goodbye()
         self.work()

@@ -17,6 +17,7 @@ from headrace.serve.logs import Transfer as LoggedTransfer
 from headrace.serve.meters import Meter
 
 if TYPE_CHECKING:
+    from headrace.serve.ftp.core import Command
     from headrace.serve.ftp.session import Session
 
 __all__ = ["ABORTED", "Transfer"]
@@ -47,6 +48,7 @@ class Transfer:
         "direction",
         "done",
         "ended",
+        "held_bytes",
         "is_text",
         "offset",
         "pace",
@@ -71,6 +73,7 @@ class Transfer:
         self.sock: socket.socket | None = None
         self.done = 0
         self.offset = 0
+        self.held_bytes = 0  # of memory, until it has ended: a listing
         self.ended = False
         self.watched = False
         self.progress = Progress(time.monotonic())
@@ -93,6 +96,12 @@ class Transfer:
     def size_bytes(self) -> int | None:
         """How many bytes there will be, if that is known."""
         return None
+
+    def beginning(self) -> str:
+        """What 150 says."""
+        size = self.size_bytes()
+        # Clients look for the size in brackets.
+        return "Transfer begins." if size is None else f"Transfer begins ({size} bytes)."
 
     def succeed(self) -> None:
         raise NotImplementedError
@@ -123,6 +132,14 @@ class Transfer:
         """Ours, and not the client's."""
         self.session.worker.unexpected(error)
         self.fail(451, "The server has made a mistake; it is logged.")
+
+    def waits(self, command: Command) -> bool:
+        """ABOR: whether it comes too late and has to wait for the end that is coming."""
+        return False
+
+    def waiting_command(self) -> Command | None:
+        """What has waited."""
+        return None
 
     def sweep(self, now: float) -> None:
         """Called every few seconds: has it stalled?"""

@@ -112,7 +112,7 @@ def append(session: Session, command: Command) -> None:
 
 
 def store_unique(session: Session, command: Command) -> None:
-    """STOU: a name that nobody has; the reply says which (RFC 1123 section 4.1.2.9)."""
+    """STOU: a name that nobody has; 150 says which (RFC 1123 section 4.1.2.9), and 226 too."""
     if refuse_data(session, command):
         return
     folder = session.core.state.folder
@@ -166,9 +166,15 @@ def upload(
         return
     exclusive = unique or not state.has(Rights.REPLACE)
     copied = (size or 0) if append else offset
+    limit = session.worker.limits.upload_bytes_max
+    if limit is not None:
+        # Of the file as it will be, or APPE makes one of any size, piece by piece.
+        limit -= copied
+        if limit < 0:
+            session.answer(command, 552, "No file may become as large as that.")
+            return
     wanted = Wanted(session, command, path, offset, append, unique, exclusive, copied)
     user = state.user
-    limit = session.worker.limits.upload_bytes_max
     if user is None or user.quota_bytes is None:
         begin(wanted, limit)
     else:
@@ -208,9 +214,8 @@ def start(wanted: Wanted, bytes_max: int | None, made: Upload) -> None:
     """The transfer, into that temporary."""
     session = wanted.session
     kind = TlsReceiving if session.protects_data() else SocketReceiving
-    text = "Transfer complete."
-    if wanted.unique:
-        text = f"Transfer complete; unique file name: {paths.split(wanted.path)[1]}"
+    name = paths.split(wanted.path)[1]
+    text = f"Transfer complete; unique file name: {name}" if wanted.unique else "Transfer complete."
     transfer: Receiving = kind(
         session,
         wanted.command.verb,
@@ -219,6 +224,7 @@ def start(wanted: Wanted, bytes_max: int | None, made: Upload) -> None:
         bytes_max=bytes_max,
         text=session.core.state.type == "A",
         reply_text=text,
+        begin_text=f"FILE: {name}" if wanted.unique else None,
     )
     session.begin(wanted.command, transfer)
 
