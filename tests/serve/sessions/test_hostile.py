@@ -485,3 +485,15 @@ def test_listings_that_are_not_taken_are_bounded(
         assert first.answer().startswith("226")
         assert server.worker.listings_bytes == 0
         assert second.retrieve("LIST many").count(b"\r\n") == 3000
+
+
+def test_an_abort_of_the_worker_resets_what_a_session_has_not_handed_over(
+    client: Client, server: Server
+) -> None:
+    with client.data(SO_RCVBUF=4096) as sock:
+        assert client.say("RETR file").startswith("150")
+        assert client.answer().startswith("226")
+        server.call(server.worker.abort)
+        wait_until(server.idle)
+        with pytest.raises(ConnectionResetError):
+            read_all(sock)

@@ -263,6 +263,13 @@ class Session(Control):
         if self.transfer is None and not self.closing:
             self.say_goodbye()
 
+    def abort(self) -> None:
+        """The end, at once, and of its last data connection: the worker is not to wait for it."""
+        lingering, self.lingering = self.lingering, None
+        if lingering is not None and not lingering.drained():
+            lingering.abort()
+        super().abort()
+
     def sweep(self, now: float) -> None:
         """Called every few seconds: is one of the times over?"""
         limits = self.worker.limits
