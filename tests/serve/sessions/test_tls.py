@@ -544,3 +544,34 @@ def test_an_implicit_handshake_that_never_ends_is_ended(
         with pytest.raises((EOFError, ConnectionError)):
             client.read_line()
         wait_until(server.idle)
+
+
+@pytest.mark.parametrize("quits", [False, True])
+def test_who_closes_its_side_early_and_takes_nothing_is_reset(
+    start: Callable[..., Server], certificate: Path, client_tls: ssl.SSLContext, quits: bool
+) -> None:
+    server = start(tls_cert=str(certificate), stall_timeout_s=0.3)
+    with Client(server.port) as client:
+        log_in_encrypted(client, client_tls)
+        sock = leave_untaken(client, client_tls)
+        if quits:
+            client.close()
+            wait_until(lambda: server.call(lambda: not server.worker.sessions))
+        socket.socket.shutdown(sock, socket.SHUT_WR)  # not SSLSocket's, which forgets its TLS
+        wait_until(lambda: "transfer_stalled" in server.log())
+        assert how_it_ends(sock) == "reset"
+    wait_until(server.idle)
+    assert server.site.gate.clients == 0
+    assert server.log().count("complete=false") == 1
+    assert "complete=true" not in server.log()
+
+
+def test_who_closes_its_side_early_may_read_on(
+    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    sock = leave_untaken(tls_client, client_tls)
+    socket.socket.shutdown(sock, socket.SHUT_WR)
+    assert how_it_ends(sock) == (served / "file").read_bytes()
+    wait_until(
+        lambda: tls_client.say("NOOP").startswith("200") and "complete=true" in tls_server.log()
+    )

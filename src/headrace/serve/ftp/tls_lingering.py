@@ -7,9 +7,11 @@ next command, closes the connection.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import TYPE_CHECKING
 
-from headrace.serve.ftp.lingering import Lingering
+from headrace.serve.ftp.lingering import Lingering, unsent
 from headrace.serve.ftp.tls_channel import TlsChannel
 
 if TYPE_CHECKING:
@@ -56,11 +58,33 @@ class TlsLingering(Lingering):
 
     def lost(self, error: BaseException | None) -> None:
         """The transport has ended by itself; None: in good order."""
-        session = self.transfer.session
+        if self.channel is None:
+            return
+        session, elsewhere = self.transfer.session, self.elsewhere
+        rest = self.untaken() if error is None else None
+        self.channel = None
         if session.lingering is self:
-            session.lingering = None
-        if self.leave() is not None:
+            session.lingering = rest
+        elif rest is not None and elsewhere:
+            rest.join_worker()  # before this one leaves: the client's place is kept
+        self.leave()
+        if rest is None:
             self.transfer.log(complete=error is None)
+
+    def untaken(self) -> Lingering | None:
+        """A client that has closed its side early: what it has not taken, as of a plain connection.
+
+        The transport closes its descriptor now, and the kernel would go on alone, in no limit.
+        """
+        try:
+            if not unsent(self.sock):
+                return None
+            sock = self.sock.dup()
+        except (OSError, ValueError):  # it is closed already
+            return None
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+        return Lingering(self.transfer, sock)
 
     def leave(self) -> TlsChannel | None:
         """Nobody looks after it any more; None: that was so already."""
