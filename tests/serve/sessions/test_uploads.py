@@ -322,18 +322,15 @@ def test_a_client_who_is_killed_replaces_nothing(
     assert client.say("STOR file").startswith("150")
     sock.sendall(b"half")
     client.say("STAT")
-    hold(server)
+    closed = threading.Event()
+    server.loop.call_soon_threadsafe(closed.wait, WAIT_S_MAX)  # both come to the loop at once
     for each in (sock, client.sock) if first == "data" else (client.sock, sock):
         each.close()
+    closed.set()
     wait_until(server.idle)
     assert (served / "file").read_bytes() == before
     assert names(served) == names_before
     assert "complete=false" in server.log()
-
-
-def hold(server: Server) -> None:
-    """The loop is busy for a moment: what is done now comes to it all at once."""
-    server.loop.call_soon_threadsafe(time.sleep, 0.05)
 
 
 def test_a_client_who_is_killed_behind_unread_commands_replaces_nothing(
