@@ -227,7 +227,7 @@ OPTIONS = (
     Option("tls-cert", path, "FILE", "the certificate and its chain, PEM"),
     Option("tls-key", path, "FILE", "its private key, PEM; default: in the file of --tls-cert"),
     Option("tls-required", None, "", "no password and no data without TLS"),
-    Option("tls-session-reuse", None, "", "data connections must use the control's TLS session"),
+    Option("tls-session-reuse", None, "", "data connections must resume a TLS session had here"),
     Option("users", path, "FILE", "who may log in; `headrace passwd` writes it"),
     Option("anonymous", anonymous, "ro|rw|off", "what may be done without a name; default ro"),
     Option(

@@ -66,3 +66,12 @@ def test_a_pace_forgives_a_second_at_most() -> None:
     while pace.spend(100, now) == 0:
         sent += 100
     assert sent == 1000 * BURST_S
+
+
+def test_what_waits_for_its_rate_has_not_stalled() -> None:
+    limits = Limits(stall_timeout_s=1.0)
+    progress = Progress(0.0)
+    for now in (0.9, 1.8, 2.7):
+        progress.hold(now)
+        assert not progress.too_slow(now, 0, limits, paced=True)
+    assert progress.too_slow(3.7, 0, limits, paced=True)

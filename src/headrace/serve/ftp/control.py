@@ -196,18 +196,27 @@ class Control(asyncio.Protocol):
             )
         except (OSError, ssl.SSLError, EOFError) as error:
             worker.log.event("tls_failed", address=self.address, reason=str(error))
-            transport.abort()
-            self.connection_lost(error)
+            self.lose(transport, error)
             return
+        except asyncio.CancelledError:
+            self.lose(transport, None)
+            raise
         self.upgrading = False
         if self.closing or upgraded is None or self.transport is None:
-            transport.abort()
+            # Ended by us: then start_tls() answers as if all were well, and of a handshake that was
+            # never done nobody else says that the connection is lost.
+            self.lose(transport, None)
             return
         self.transport = upgraded
         self.encrypted = True
         self.site.meters.add(Meter.TLS_SESSIONS)
         self.out = greeting + self.out
         self.work()
+
+    def lose(self, transport: asyncio.Transport, error: BaseException | None) -> None:
+        """The handshake has come to nothing: the session, and its place at the gate, go."""
+        transport.abort()
+        self.connection_lost(error)
 
     # Ends.
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.receiving import Receiving
+from headrace.serve.ftp.sending import limit_send_buffer
 from headrace.serve.ftp.tls_channel import TlsChannel
+from headrace.serve.ftp.tls_lingering import TlsLingering
 from headrace.serve.ftp.transfer import ABORTED, Transfer
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["TlsReceiving", "TlsSending", "file_chunks"]
 
 CHUNK_BYTES = 64 * 1024
+# The transport's time for a shutdown counts from close(), and a slow client reads on for longer:
+# whether it does, the limits say (`TlsLingering`), and this one never.
+SHUTDOWN_TIMEOUT_S = 365 * 86_400.0
 
 
 def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
@@ -37,7 +42,7 @@ def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
 class TlsSending(Transfer):
     """Chunks of bytes to the client; *file* is closed at the end, -1 for none."""
 
-    __slots__ = ("channel", "chunks", "end", "file", "flushing")
+    __slots__ = ("channel", "chunks", "end", "file", "flushing", "lingering", "rest")
 
     def __init__(
         self,
@@ -56,24 +61,27 @@ class TlsSending(Transfer):
         self.offset = offset
         self.end = end
         self.flushing = False
+        self.lingering: TlsLingering | None = None
+        self.rest = memoryview(b"")  # of a chunk that the rate does not allow at once
 
     def size_bytes(self) -> int | None:
         return None if self.end is None else max(self.end - self.offset, 0)
 
     def start(self, sock: socket.socket) -> None:
-        self.channel = TlsChannel(self, sock)
+        limit_send_buffer(sock, self.session.worker.limits)
+        self.channel = TlsChannel(self, sock, SHUTDOWN_TIMEOUT_S)
 
     def begin(self) -> None:
-        self.turn()
+        self.session.worker.loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Write the next chunk, if there is room; the one after it comes in the next turn."""
+        """Write the next part, if there is room; the one after it comes in the next turn."""
         self.timer = None
-        channel, chunks = self.channel, self.chunks
-        if self.ended or self.flushing or channel is None or chunks is None:
-            return
+        channel = self.channel
+        if self.ended or self.flushing or channel is None or channel.waiting_bytes:
+            return  # in the last case room() comes
         try:
-            chunk = next(chunks, None)
+            part = self.next_part()
         except EOFError:
             self.fail(451, "The file has become shorter; transfer aborted.")
             return
@@ -83,20 +91,31 @@ class TlsSending(Transfer):
         except Exception as error:
             self.fail_with_mistake(error)
             return
-        if chunk is None:
+        if part is None:
             self.flush(channel)
             return
-        channel.transport.write(chunk)
-        self.done += len(chunk)
+        channel.transport.write(part)
+        self.done += len(part)
         loop = self.session.worker.loop
-        pause_s = 0.0 if self.pace is None else self.pace.spend(len(chunk), time.monotonic())
+        pause_s = 0.0 if self.pace is None else self.pace.spend(len(part), time.monotonic())
         if pause_s > 0:
             self.timer = loop.call_later(pause_s, self.turn)
         elif not channel.waiting_bytes:
             loop.call_soon(self.turn)
 
+    def next_part(self) -> bytes | memoryview | None:
+        """A chunk, or as much of it as the rate allows at once; None: that was all."""
+        if not self.rest:
+            chunk = None if self.chunks is None else next(self.chunks, None)
+            if chunk is None or self.pace is None:
+                return chunk
+            self.rest = memoryview(chunk)
+        share_bytes = len(self.rest) if self.pace is None else self.pace.share_bytes
+        part, self.rest = self.rest[:share_bytes], self.rest[share_bytes:]
+        return part
+
     def flush(self, channel: TlsChannel) -> None:
-        """All is written; close only when the transport is empty, for closing has a time limit."""
+        """All is written; 226 is said when the transport has passed it on."""
         self.flushing = True
         if not channel.waiting_bytes:
             self.succeed()
@@ -108,7 +127,8 @@ class TlsSending(Transfer):
             self.turn()
 
     def moved(self) -> int:
-        return self.done - (0 if self.channel is None else self.channel.waiting_bytes)
+        # At the very beginning what encryption adds is more than what has gone.
+        return 0 if self.channel is None else max(self.done - self.channel.unsent_bytes(), 0)
 
     def succeed(self) -> None:
         if self.ended or self.channel is None:
@@ -116,16 +136,17 @@ class TlsSending(Transfer):
         self.ended = True
         self.unwatch()
         self.release()
+        self.lingering = TlsLingering(self, self.channel)
         self.channel.close()
+        self.session.linger(self.lingering)
         self.session.transfer_ended(self, 226, "Transfer complete.")
 
     def lost(self, error: BaseException | None) -> None:
         if not self.ended:
             self.fail(426, ABORTED)
-        elif self.flushing:
+        elif self.lingering is not None:
             # 226 has been said; whether the client got everything is known now.
-            self.flushing = False
-            self.log(complete=error is None)
+            self.lingering.lost(error)
 
     def take_data(self, data: bytes) -> None:
         """A client that sends where it should receive: nobody reads it."""
@@ -135,11 +156,11 @@ class TlsSending(Transfer):
 
     def drop_connection(self) -> None:
         if self.channel is not None:
-            self.flushing = False
             self.channel.abort()
 
     def release(self) -> None:
         self.chunks = None
+        self.rest = memoryview(b"")
         if self.file >= 0:
             os.close(self.file)
             self.file = -1

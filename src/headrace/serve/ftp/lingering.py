@@ -50,6 +50,9 @@ class Lingering:
         self.elsewhere = False  # with the worker
         self.watched = False
 
+    def has_ended(self) -> bool:
+        return self.sock.fileno() < 0
+
     def drained(self) -> bool:
         """Close the socket if the client has taken everything, or has gone; else False."""
         return self.waiting_bytes() == 0
@@ -72,7 +75,7 @@ class Lingering:
 
     def sweep(self, now: float) -> bool:
         """As drained(); and reset a connection whose reader takes too long.  True: it is over."""
-        if self.sock.fileno() < 0:
+        if self.has_ended():
             return True
         session = self.transfer.session
         limits = session.worker.limits
@@ -114,10 +117,10 @@ class Lingering:
         worker = session.worker
         if len(worker.lingering) >= worker.limits.lingering_max:
             next(iter(worker.lingering)).abort()
-        self.elsewhere = self.watched = True
+        self.elsewhere = True
         session.lingering_elsewhere += 1
         worker.lingering[self] = None
-        worker.loop.add_reader(self.sock.fileno(), self.readable)
+        self.watch()
 
     def leave_worker(self) -> None:
         self.unwatch()
@@ -127,6 +130,10 @@ class Lingering:
             session.lingering_elsewhere -= 1
             del session.worker.lingering[self]
             session.leave_place()
+
+    def watch(self) -> None:
+        self.watched = True
+        self.transfer.session.worker.loop.add_reader(self.sock.fileno(), self.readable)
 
     def unwatch(self) -> None:
         if self.watched:

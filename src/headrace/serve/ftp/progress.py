@@ -36,6 +36,10 @@ class Progress:
         self.look_s = now + shortest_s / LOOKS_PER_LIMIT
         return True
 
+    def hold(self, now: float) -> None:
+        """It is we who wait, and not for the client: that is no stall of it."""
+        self.moved_s = now
+
     def too_slow(self, now: float, moved: int, limits: Limits, *, paced: bool) -> bool:
         """Whether *moved* bytes by *now* are too few.
 

@@ -27,8 +27,9 @@ from headrace.serve.ftp.transfer import Transfer
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.session import Session
+    from headrace.serve.limits import Limits
 
-__all__ = ["ChunkSending", "FileSending", "Sending"]
+__all__ = ["ChunkSending", "FileSending", "Sending", "limit_send_buffer"]
 
 SEND_BYTES_MAX = 512 * 1024
 # Larger files are read ahead, so much at once: sendfile() of what is not in memory blocks.
@@ -39,6 +40,12 @@ NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 COPY_BYTES = 64 * 1024
 
 
+def limit_send_buffer(sock: socket.socket, limits: Limits) -> None:
+    """What the kernel holds for a client that does not read: without this, up to some MiB."""
+    if limits.send_buffer_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
+
+
 class Sending(Transfer):
     """The socket's side: when it is full, when it is the rate's turn, and the end."""
 
@@ -46,9 +53,7 @@ class Sending(Transfer):
 
     def start(self, sock: socket.socket) -> None:
         self.sock = sock
-        size = self.session.worker.limits.send_buffer_bytes
-        if size:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        limit_send_buffer(sock, self.session.worker.limits)
         self.turn()
 
     def turn(self) -> None:

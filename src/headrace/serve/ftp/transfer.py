@@ -150,6 +150,8 @@ class Transfer:
             moved = self.moved()
         except OSError:
             return  # the writer or the reader will find out
+        if self.timer is not None and moved >= self.done:
+            self.progress.hold(now)  # the client has taken all that its rate allows by now
         if self.progress.too_slow(now, moved, limits, paced=self.pace is not None):
             self.session.site.meters.add(Meter.TIMEOUTS)
             self.session.worker.log.event(
