@@ -173,6 +173,9 @@ class Connection(asyncio.Protocol):
                 self._sent()
                 return
         except OSError as error:
+            self._record_sent(complete=False)
+            sending.close()
+            self._sending = None
             self._sending_failed(error)
             return
         self._limit_kernel()
@@ -283,9 +286,15 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """The end, at once: nothing more is sent, and the kernel keeps nothing for the peer."""
+        """The end, at once: nothing more is sent, and the kernel keeps nothing for the peer.
+
+        Nor is any further request carried out, though it has come already.  What a thread has in
+        hand stays with it: _thread_ended() sees that the connection has gone.
+        """
         if self._state == CLOSED or self._transport is None:
             return
+        if self._state != WORKING:
+            self._state = CLOSING
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # it is closed already

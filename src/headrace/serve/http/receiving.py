@@ -78,7 +78,7 @@ class Receiving(Connection):
     ) -> None:
         self._site.meters.add(Meter.JOBS, -1)
         error = None if done.cancelled() else done.exception()
-        if self._state != WORKING or done.cancelled():
+        if self._state != WORKING or self._transport.is_closing() or done.cancelled():
             # The connection has gone meanwhile.
             if not done.cancelled() and error is None:
                 gone(done.result())

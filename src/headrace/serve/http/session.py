@@ -50,7 +50,9 @@ class Session(Receiving):
         status_only: only the status page is served here, to everybody: a metrics address.
     """
 
-    __slots__ = ("_admitted", "_draining", "_keep_alive", "_registry", "_status_only")
+    __slots__ = (
+        "_admitted", "_draining", "_keep_alive", "_registry", "_scheduled", "_status_only",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Session(Receiving):
         self._status_only = status_only
         self._admitted = self._draining = False
         self._keep_alive = True
+        self._scheduled = False  # the loop calls _advance_on(): nobody else is to advance
 
     def __repr__(self) -> str:
         return (
@@ -101,7 +104,7 @@ class Session(Receiving):
     def connection_lost(self, error: Exception | None) -> None:
         state, self._state = self._state, CLOSED
         if self._sending is not None:
-            self._site.meters.add(Meter.SENDING, -1 if state == SENDING else 0)
+            self._site.meters.add(Meter.SENDING, -1)
             self._record_sent(complete=False)
             self._sending.close()
         if state != WORKING:
@@ -127,17 +130,21 @@ class Session(Receiving):
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
         state = self._state
-        if state == READING:
+        if state in (READING, WORKING, SENDING):
             self._core.receive(data)
-            self._advance()
+            if state == READING and not self._scheduled:
+                self._advance()
+            else:
+                self._hold_back()
         elif state == LINGERING:
             self._unwanted_bytes += len(data)
             if self._unwanted_bytes > LINGER_BYTES_MAX:
                 self.abort()
-        elif state in (WORKING, SENDING):
-            self._core.receive(data)
-            if self._core.pending_bytes > PENDING_BYTES_MAX:
-                self._transport.pause_reading()
+
+    def _hold_back(self) -> None:
+        """Who sends more than is worked at has to wait: what waits here is memory."""
+        if self._core.pending_bytes > PENDING_BYTES_MAX:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The peer sends no more, and may still wait for answers: RFC 9112 section 9.6."""
@@ -151,14 +158,26 @@ class Session(Receiving):
 
     # Requests, one after the other.
 
+    def _advance_on(self) -> None:
+        """From the loop, which has been to the others meanwhile."""
+        self._scheduled = False
+        self._advance()
+
     def _advance(self) -> None:
-        """Until there is nothing more, or something takes its time."""
+        """Until there is nothing more, or something takes its time.
+
+        Or until the connection has had its turn: then nothing but the next one goes on, else each
+        event of the transport would be a turn more.
+        """
+        if self._scheduled:
+            return
         turn = 0
         core = self._core
         while self._state == READING and not self._paused:
             if turn == REQUESTS_PER_TURN_MAX:
-                self._loop.call_soon(self._advance)
-                return
+                self._scheduled = True
+                self._loop.call_soon(self._advance_on)
+                break
             event = core.next_event()
             if event is None:
                 self._wait_more()
@@ -172,8 +191,8 @@ class Session(Receiving):
                 self._end_of_body()
             elif type(event) is Fault:
                 self._fault(event)
-        if self._state == READING and core.pending_bytes > PENDING_BYTES_MAX:
-            self._transport.pause_reading()
+        if self._state == READING:
+            self._hold_back()
 
     def _wait_more(self) -> None:
         if self._eof:
@@ -240,7 +259,7 @@ class Session(Receiving):
         self._loop.call_later(delay_s, self._send_later, answer)
 
     def _send_later(self, answer: Answer) -> None:
-        if self._state == WORKING:
+        if self._state == WORKING and not self._transport.is_closing():
             self._send(answer)
             self._advance()
 
