@@ -3,6 +3,7 @@
 Time is asked for by `check(now)`, which the worker calls for all sessions about once a second:
 no timer for each.  What is waited for, and for how long:
 
+* the end of the TLS handshake: `tls_handshake_timeout_s`, which the transport keeps;
 * the first byte of a request: `keep_alive_timeout_s`; of the first one, `header_timeout_s`;
 * the rest of a head: `header_timeout_s` from its first byte on, whatever drips in meanwhile;
 * a body that comes in, a file that goes out: some byte in `stall_timeout_s`, and
@@ -40,9 +41,10 @@ SIOCOUTQ = 0x5411
 RESET = struct.pack("ii", 1, 0)
 
 # What the connection is about: requests and bodies are read; a thread works, or a file is sent;
-# the last answer has been given, and we wait for the peer, or for the transport; over.
-READING, WORKING, SENDING, LINGERING, CLOSING, CLOSED = range(6)
-STATES = ("reading", "working", "sending", "lingering", "closing", "closed")
+# the last answer has been given, and we wait for the peer, or for the transport; over; and, before
+# all that, TLS begins.
+READING, WORKING, SENDING, LINGERING, CLOSING, CLOSED, SHAKING_HANDS = range(7)
+STATES = ("reading", "working", "sending", "lingering", "closing", "closed", "shaking hands")
 
 
 class Connection(asyncio.Protocol):

@@ -8,6 +8,7 @@ from while it has sent more than is worked at.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from headrace.serve.http.connection import (
     LINGERING,
     READING,
     SENDING,
+    SHAKING_HANDS,
     STATES,
     WORKING,
 )  # fmt: skip
@@ -48,10 +50,13 @@ class Session(Receiving):
         registry: where the session is found between its beginning and its end: `check()` it.
         executor: the threads for what is slow; None: the loop's own.
         status_only: only the status page is served here, to everybody: a metrics address.
+        implicit_tls: the transport is plain, and TLS begins once the gate has let the client in:
+            who is let in by nobody, or says nothing, costs no handshake and is counted.
     """
 
     __slots__ = (
-        "_admitted", "_draining", "_keep_alive", "_registry", "_scheduled", "_status_only",
+        "_admitted", "_draining", "_handshake", "_implicit_tls", "_keep_alive", "_registry",
+        "_scheduled", "_status_only",
     )  # fmt: skip
 
     def __init__(
@@ -61,10 +66,13 @@ class Session(Receiving):
         registry: set[Any] | None = None,
         executor: Executor | None = None,
         status_only: bool = False,
+        implicit_tls: bool = False,
     ) -> None:
         super().__init__(site, executor)
         self._registry = registry
         self._status_only = status_only
+        self._implicit_tls = implicit_tls
+        self._handshake: asyncio.Task[None] | None = None
         self._admitted = self._draining = False
         self._keep_alive = True
         self._scheduled = False  # the loop calls _advance_on(): nobody else is to advance
@@ -86,13 +94,19 @@ class Session(Receiving):
         if why_not is not None:
             site.meters.add(Meter.REFUSED)
             site.log.event("http_refused", address=self._address, why=why_not)
-            answer = text(503, why_not, b"Retry-After: 10\r\n")
-            self._transport.write(head(answer, minor=1, keep_alive=False) + _body(answer))
+            if not self._implicit_tls:
+                answer = text(503, why_not, b"Retry-After: 10\r\n")
+                self._transport.write(head(answer, minor=1, keep_alive=False) + _body(answer))
             self._close()
             return
         self._admitted = True
         site.meters.add(Meter.CONNECTIONS)
         self._count(1)
+        if self._implicit_tls:
+            self._state = SHAKING_HANDS
+            # Nothing is read until the transport below TLS reads for it.
+            self._transport.pause_reading()
+            self._handshake = self._loop.create_task(self._shake_hands())
 
     def _count(self, amount: int) -> None:
         meters = self._site.meters
@@ -101,7 +115,40 @@ class Session(Receiving):
         if self._tls:
             meters.add(Meter.TLS_SESSIONS, amount)
 
+    async def _shake_hands(self) -> None:
+        """Until it has ended, data may have come already: the first request, in the same segment."""
+        site, transport = self._site, self._transport
+        limits = site.settings.limits
+        try:
+            assert site.tls is not None
+            # The one of now: a certificate that was loaded meanwhile serves at once.
+            upgraded = await self._loop.start_tls(
+                transport,
+                self,
+                site.tls,
+                server_side=True,
+                ssl_handshake_timeout=limits.tls_handshake_timeout_s,
+                ssl_shutdown_timeout=limits.stall_timeout_s,
+            )
+        except (OSError, ssl.SSLError) as error:
+            site.log.event("tls_failed", address=self._address, reason=str(error))
+            upgraded = None
+        finally:
+            self._handshake = None
+        # asyncio may tell of an abort() by an answer, too, and by no connection_lost().
+        if self._state != SHAKING_HANDS or upgraded is None or upgraded.is_closing():
+            transport.abort()
+            self.connection_lost(None)
+            return
+        self._transport = upgraded
+        self._tls = True
+        site.meters.add(Meter.TLS_SESSIONS)
+        self._since_s = self._loop.time()
+        self._state = READING
+        self._advance()
+
     def connection_lost(self, error: Exception | None) -> None:
+        """Also called twice where TLS has failed, by us and by what is below."""
         state, self._state = self._state, CLOSED
         if self._sending is not None:
             self._site.meters.add(Meter.SENDING, -1)
@@ -122,7 +169,9 @@ class Session(Receiving):
         """No more requests: the connection closes when what it is doing has been done."""
         self._draining = True
         self._keep_alive = False
-        if self._state == READING and self._request is None and not self._core.pending_bytes:
+        if self._state == SHAKING_HANDS:
+            self.abort()
+        elif self._state == READING and self._request is None and not self._core.pending_bytes:
             self._close()
 
     # What the transport tells.
@@ -130,11 +179,11 @@ class Session(Receiving):
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
         state = self._state
-        if state in (READING, WORKING, SENDING):
+        if state in (READING, WORKING, SENDING, SHAKING_HANDS):
             self._core.receive(data)
             if state == READING and not self._scheduled:
                 self._advance()
-            else:
+            elif state != SHAKING_HANDS:  # that ends in this turn, and it is another transport's
                 self._hold_back()
         elif state == LINGERING:
             self._unwanted_bytes += len(data)
@@ -154,7 +203,7 @@ class Session(Receiving):
         elif self._state == READING and not self._paused:
             # What came before it is answered still.
             self._advance()
-        return not self._tls
+        return not (self._tls or self._implicit_tls)
 
     # Requests, one after the other.
 
