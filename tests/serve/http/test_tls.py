@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 
@@ -10,6 +11,7 @@ from http_server import CERTIFICATE, WAIT_S_MAX, read_all, responses
 from test_session import LOOPS
 
 from headrace.serve.meters import Meter
+from headrace.serve.settings import Address
 
 GET = b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -91,6 +93,40 @@ def test_requests_that_come_with_the_end_of_the_handshake_are_answered(serve, fo
             except ssl.SSLWantReadError:
                 incoming.write(sock.recv(65536))
         assert [len(response.body) for response in responses(answer)] == [1000, 1024 * 1024]
+
+
+REQUIRED = {"tls_cert": str(CERTIFICATE), "tls_required": True}
+
+
+def test_nothing_is_served_without_tls_where_it_is_required(serve, folder):
+    https = Address("127.0.0.1", 8443)
+    word = "Basic " + base64.b64encode(b"bob:secret").decode()
+    with serve(anonymous="rw", https=https, **REQUIRED) as server:
+        for target in ("/small", "/docs/", "/none", "/.status"):
+            refused = server.ask("GET", target)
+            assert (refused.status, b"at port 8443" in refused.body) == (403, True)
+        assert server.ask("GET", "/small", Authorization=word).status == 403
+        assert server.ask("HEAD", "/small").status == 403
+        assert server.ask("PUT", "/new", b"new").status == 403
+        assert not (folder / "new").exists()
+    with serve(**REQUIRED) as server:
+        assert b"port" not in server.ask("GET", "/small").body
+
+
+def test_tls_that_is_required_serves(serve):
+    with serve(tls=True, **REQUIRED) as server, server.connect() as sock:
+        sock.sendall(GET % b"small")
+        assert sock.recv(12) == b"HTTP/1.1 200"
+
+
+def test_figures_need_no_tls(serve):
+    """Where they are served is an address of their own."""
+
+    def with_metrics(site):
+        site.status, site.metrics = (lambda: None), (lambda: "clients 7\n")
+
+    with serve(prepare=with_metrics, status_only=True, **REQUIRED) as server:
+        assert server.ask("GET", "/metrics").body == b"clients 7\n"
 
 
 def test_another_certificate_serves_at_once(serve):

@@ -188,14 +188,3 @@ def test_login_that_fails_is_slow_and_then_refused(serve, users):
         wrong = server.ask("GET", "/small", Authorization=basic("bob", "secret"))
         assert wrong.status == 429
         assert server.ask("GET", "/small").status == 200
-
-
-def test_login_without_tls_is_refused_where_tls_is_required(serve, users, folder):
-    with serve(users=users, tls_cert=str(cert()), tls_required=True) as server:
-        assert server.ask("GET", "/small", Authorization=basic("bob", "secret")).status == 403
-
-
-def cert():
-    from http_server import CERTIFICATE
-
-    return CERTIFICATE

@@ -263,6 +263,8 @@ class Session(Receiving):
         site.meters.add(Meter.REQUESTS)
         if b"expect" in request.fields and not request.expects_continue and request.minor:
             self._send(refusal(417, "nothing but 100-continue is known here", request))
+        elif site.settings.tls_required and not self._tls and not self._status_only:
+            self._send(refusal(403, _by_https_only(site), request))
         elif self._status_only:
             self._perform(answer_status(site, request))
         elif b"authorization" in request.fields:
@@ -275,8 +277,6 @@ class Session(Receiving):
         claimed = access.credentials(field)
         if claimed is None:
             self._send(refusal(401, "say who you are", request, access.CHALLENGE))
-        elif site.settings.tls_required and not self._tls:
-            self._send(refusal(403, "passwords are taken by https only", request))
         elif (known := site.users.recall(*claimed)) is not None:
             self._user = known
             self._perform(answer_to(site, request, known, self._address))
@@ -363,6 +363,16 @@ class Session(Receiving):
             else:
                 self._close()
         self._request = None
+
+
+def _by_https_only(site: Site) -> str:
+    """Decision.  It is no redirection: what was asked for, and perhaps a password with it, has been
+    read on the way already, and a client that is led on quietly does so for ever.  Nor need the
+    port that we listen at be the one that clients see.
+    """
+    https = site.settings.https
+    where = f", at port {https.port}" if https is not None and https.port else ""
+    return f"nothing is served without TLS: ask by https{where}"
 
 
 def _body(answer: Answer) -> bytes:
