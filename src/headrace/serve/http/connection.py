@@ -115,6 +115,8 @@ class Connection(asyncio.Protocol):
         limits = self._site.settings.limits
         if self._paused:
             self._check_taking(now)
+        elif self._pace is not None and self._pace.waits:
+            pass  # it is we who do not read
         elif self._progress is not None:
             if self._progress.too_slow(now, self._received_bytes, limits):
                 self._fault(Fault(408, "the body comes too slowly"))

@@ -222,7 +222,7 @@ class Session(Receiving):
             return
         turn = 0
         core = self._core
-        while self._state == READING and not self._paused:
+        while self._state == READING and not self._paused and not self._upload_waits():
             if turn == REQUESTS_PER_TURN_MAX:
                 self._scheduled = True
                 self._loop.call_soon(self._advance_on)
@@ -343,10 +343,8 @@ class Session(Receiving):
                 self._decide_end(request)
         if answer.fd >= 0:
             self._began_s = self._loop.time()
-        rate = self._site.settings.limits.rate_bytes_per_s_max
-        if self._user is not None:
-            rate = self._user.rate_bytes_per_s_max or rate
-        self._send_out(head(answer, minor=minor, keep_alive=self._keep_alive), answer, rate)
+        first = head(answer, minor=minor, keep_alive=self._keep_alive)
+        self._send_out(first, answer, self._rate_max())
 
     def _decide_end(self, request: Request) -> None:
         """A body that is not wanted: is it worth to read on, to keep the connection?"""
