@@ -181,10 +181,10 @@ def test_login_is_asked_for_where_nobody_is_anonymous(serve, users):
 
 
 def test_login_that_fails_is_slow_and_then_refused(serve, users):
-    limits = ["login_delay_s_max=0", "login_failures_max=3"]
+    limits = ["login_delay_s_max=0", "login_failures_max=3", "login_lockout_s=59.5"]
     with serve(users=users, limit=limits) as server:
         for _ in range(3):
             assert server.ask("GET", "/small", Authorization=basic("bob", "no")).status == 401
         wrong = server.ask("GET", "/small", Authorization=basic("bob", "secret"))
-        assert wrong.status == 429
+        assert (wrong.status, wrong.headers["retry-after"]) == (429, "60")
         assert server.ask("GET", "/small").status == 200

@@ -8,6 +8,7 @@ from while it has sent more than is worked at.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -281,7 +282,8 @@ class Session(Receiving):
             self._user = known
             self._perform(answer_to(site, request, known, self._address))
         elif site.gate.login_refused(self._address):
-            self._send(refusal(429, "too many failed logins", request, b"Retry-After: 900\r\n"))
+            after = b"Retry-After: %d\r\n" % math.ceil(site.settings.limits.login_lockout_s)
+            self._send(refusal(429, "too many failed logins", request, after))
         else:
             users = site.users
             self._in_thread(lambda: users.verify(*claimed), self._logged_in, self._left)
