@@ -62,9 +62,10 @@ def test_core_reads_a_request():
 
 
 def test_core_does_not_copy_the_rest_for_each_request():
-    """What is pending stays where it is: else many small requests cost the square of their bytes."""
+    """It stays where it is: else many small requests cost the square of their bytes."""
     core = Core()
-    chunked = b"PUT /2 HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    coding = b"Transfer-Encoding: chunked\r\n\r\n"
+    chunked = b"PUT /2 HTTP/1.1\r\n" + HOST + coding + b"1\r\na\r\n0\r\n\r\n"
     sized = b"PUT /3 HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\nb"
     some = b"GET /1 HTTP/1.1\r\n" + HOST + b"\r\n\r\n" + chunked + sized
     core.receive(some * 3)

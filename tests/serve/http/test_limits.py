@@ -164,7 +164,8 @@ def test_rate_of_an_upload_is_not_exceeded(serve, folder, tls, chunked):
     """200 KiB at 1 MiB/s: no faster than a fifth of a second; what comes behind it has to wait."""
     body = os.urandom(200 * 1024)
     if chunked:
-        fields, content = b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        fields = b"Transfer-Encoding: chunked"
+        content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     else:
         fields, content = b"Content-Length: %d" % len(body), body
     put = b"PUT /up HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % fields

@@ -97,7 +97,8 @@ class Core:
     """One connection's requests, one at a time."""
 
     __slots__ = (
-        "_begin", "_chunks", "_empty_lines", "_left_bytes", "_limits", "_pending", "_seen", "_state",
+        "_begin", "_chunks", "_empty_lines", "_left_bytes", "_limits", "_pending", "_seen",
+        "_state",
     )  # fmt: skip
 
     def __init__(self, limits: HeadLimits = HeadLimits()) -> None:  # noqa: B008 (immutable)

@@ -117,7 +117,7 @@ class Session(Receiving):
             meters.add(Meter.TLS_SESSIONS, amount)
 
     async def _shake_hands(self) -> None:
-        """Until it has ended, data may have come already: the first request, in the same segment."""
+        """Before it has ended data may come: the first request, in the segment that ends it."""
         site, transport = self._site, self._transport
         limits = site.settings.limits
         try:
