@@ -297,9 +297,9 @@ def test_session_is_over_when_a_file_cannot_be_sent(serve, folder, monkeypatch):
 
     monkeypatch.setattr(os, "pread", failing)
     put = b"PUT /new HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na"
-    with serve(anonymous="rw") as server:
-        got = responses(server.raw(GET % b"small" + (GET % b"bad") * 3 + put))
-        assert len(got) <= 1
+    with serve(anonymous="rw") as server, server.connect() as sock:
+        sock.sendall(GET % b"small" + (GET % b"bad") * 3 + put)
+        assert len(responses(read_all(sock))) <= 1
         server.wait(lambda: not server.sessions)
         assert server.site.meters.get(Meter.REQUESTS) == 2
         assert server.site.meters.get(Meter.SENDING) == 0
