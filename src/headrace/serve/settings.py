@@ -226,7 +226,7 @@ OPTIONS = (
     Option("https", address, "HOST:PORT", "HTTP/1.1 on TLS; default off"),
     Option("tls-cert", path, "FILE", "the certificate and its chain, PEM"),
     Option("tls-key", path, "FILE", "its private key, PEM; default: in the file of --tls-cert"),
-    Option("tls-required", None, "", "no password and no data without TLS"),
+    Option("tls-required", None, "", "no password and no data without TLS; HTTP answers 403"),
     Option("tls-session-reuse", None, "", "data connections must resume a TLS session had here"),
     Option("users", path, "FILE", "who may log in; `headrace passwd` writes it"),
     Option("anonymous", anonymous, "ro|rw|off", "what may be done without a name; default ro"),

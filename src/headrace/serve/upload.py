@@ -16,6 +16,7 @@ import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 
 from headrace.serve.renaming import rename_without_replacing
 
@@ -27,6 +28,7 @@ NAMES_MAX = 16
 """How many temporary names are tried; that even two are needed takes a cleaner or an ill wind."""
 NEW_FILE_MODE = 0o666  # less the umask
 TEMPORARY = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FICLONE = 0x40049409  # include/uapi/linux/fs.h: _IOW(0x94, 9, int)
 COPY_BYTES_MAX = 1 << 30
@@ -112,6 +114,23 @@ class Upload:
             raise
         finally:
             self._drop()
+
+    @contextlib.contextmanager
+    def folder_locked(self) -> Iterator[None]:
+        """Whoever does this too, in whatever worker, waits until it is over; nobody else does.
+
+        So two who look at what has the name and then `commit` do it one after the other.  Where the
+        folder may not be read, or its file system has no locks, nobody waits.
+        """
+        folder = -1
+        try:
+            with contextlib.suppress(OSError):
+                folder = os.open(".", FOLDER, dir_fd=self._parent)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            if folder >= 0:
+                os.close(folder)
 
     def discard(self, *, keep_partial: bool | None = None) -> None:
         """The upload broke off: what has the name keeps it, the temporary is gone.
@@ -223,7 +242,7 @@ class Upload:
     def _sync_folder(self) -> None:
         """The name is on the disk as well; a folder that we may not read cannot be asked for."""
         try:
-            folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._parent)
+            folder = os.open(".", FOLDER, dir_fd=self._parent)
         except PermissionError:
             return
         try:

@@ -90,7 +90,7 @@ class User:
     home: str
     rights: Rights
     rate_bytes_per_s_max: int | None = None
-    """For each transfer; None: what the limits say."""
+    """For each transfer; None: what the limits say, which hold besides."""
     quota_bytes: int | None = None
     """What the home may hold; None: what the disk does."""
 

@@ -124,14 +124,9 @@ class Worker:
                 # Some clients send all of ABOR as urgent data, as RFC 959 section 4.1.3 can be
                 # read; out of band its last byte would be lost.  What is accepted inherits this.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-            tls = self.site.tls if protocol == "https" else None
+            # TLS, where it is spoken, is the sessions' affair: the gate comes before it.
             server = await self.loop.create_server(
-                self._factory(protocol),
-                sock=sock,
-                backlog=limits.backlog_max,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else limits.tls_handshake_timeout_s,
-                ssl_shutdown_timeout=None if tls is None else limits.stall_timeout_s,
+                self._factory(protocol), sock=sock, backlog=limits.backlog_max
             )
             self._servers.append(server)
         self._sweeper.start()
@@ -148,6 +143,7 @@ class Worker:
             registry=self.http_sessions,
             executor=self.files.executor,
             status_only=protocol == "metrics",
+            implicit_tls=protocol == "https",
         )
 
     def drain(self) -> None:

@@ -37,7 +37,7 @@ class Server:
         self.sessions: set[Any] = set()
         self.problems: list[dict[str, Any]] = []
         self._loop_name = loop_name
-        self._tls = site.tls if tls else None
+        self.tls = tls
         self._status_only = status_only
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -65,10 +65,14 @@ class Server:
         self.loop.set_exception_handler(lambda _, context: self.problems.append(context))
         self._stop = asyncio.Event()
         server = await self.loop.create_server(
-            lambda: Session(self.site, registry=self.sessions, status_only=self._status_only),
+            lambda: Session(
+                self.site,
+                registry=self.sessions,
+                status_only=self._status_only,
+                implicit_tls=self.tls,
+            ),
             "127.0.0.1",
             0,
-            ssl=self._tls,
         )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -110,7 +114,7 @@ class Server:
 
     def connect(self) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S_MAX)
-        if self._tls is None:
+        if not self.tls:
             return sock
         context = ssl.create_default_context(cafile=str(CERTIFICATE))
         context.check_hostname = False

@@ -61,6 +61,21 @@ def test_core_reads_a_request():
     assert not request.has_body
 
 
+def test_core_does_not_copy_the_rest_for_each_request():
+    """It stays where it is: else many small requests cost the square of their bytes."""
+    core = Core()
+    coding = b"Transfer-Encoding: chunked\r\n\r\n"
+    chunked = b"PUT /2 HTTP/1.1\r\n" + HOST + coding + b"1\r\na\r\n0\r\n\r\n"
+    sized = b"PUT /3 HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\nb"
+    some = b"GET /1 HTTP/1.1\r\n" + HOST + b"\r\n\r\n" + chunked + sized
+    core.receive(some * 3)
+    pending = core._pending
+    for _ in range(2):
+        assert None not in [core.next_event() for _ in range(7)]
+        assert core._pending is pending
+    assert core.pending_bytes == len(some)
+
+
 def test_core_reads_pipelined_requests_one_at_a_time():
     core = Core()
     core.receive((b"GET /1 HTTP/1.1\r\n" + HOST + b"\r\n") * 3)

@@ -10,7 +10,9 @@ import pytest
 from http_server import read_all, responses
 
 from headrace.serve.http.pace import LOOKS, Pace, Progress
+from headrace.serve.http.session import Session
 from headrace.serve.limits import Limits
+from headrace.serve.users import Rights, User
 
 GET = b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n"
 LIMITS = Limits()
@@ -154,6 +156,52 @@ def test_rate_is_not_exceeded(serve, folder, tls):
         (response,) = responses(read_all(sock))
         assert response.body == (folder / "large").read_bytes()
         assert time.monotonic() - began_s > 0.1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_rate_of_an_upload_is_not_exceeded(serve, folder, tls, chunked):
+    """200 KiB at 1 MiB/s: no faster than a fifth of a second; what comes behind it has to wait."""
+    body = os.urandom(200 * 1024)
+    if chunked:
+        fields = b"Transfer-Encoding: chunked"
+        content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        fields, content = b"Content-Length: %d" % len(body), body
+    put = b"PUT /up HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % fields
+    get = b"GET /up HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    limit = ["rate_bytes_per_s_max=1048576"]
+    with serve(tls=tls, anonymous="rw", limit=limit) as server, server.connect() as sock:
+        began_s = time.monotonic()
+        sock.sendall(put + content + get)
+        got = responses(read_all(sock))
+        assert time.monotonic() - began_s > 0.1
+        assert [response.status for response in got] == [201, 200]
+        assert got[1].body == body
+
+
+def test_client_that_has_to_wait_is_not_too_slow(serve):
+    with serve(anonymous="rw", limit=["rate_bytes_per_s_max=1"]) as server:
+        with server.connect() as sock:
+            sock.sendall(b"PUT /up HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n12345")
+            server.wait(lambda: any(session._upload_waits() for session in server.sessions))
+            server.check_later(LIMITS.stall_timeout_s + 1)
+            server.check_later(2 * LIMITS.stall_timeout_s + 2)
+            (session,) = server.call(lambda: list(server.sessions))
+            assert not server.call(session._transport.is_reading)
+            server.call(session.abort)
+        server.wait(lambda: not server.sessions)
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_user", "both"),
+    [(None, None, None), (9, None, 9), (None, 9, 9), (9, 10, 9), (10, 9, 9)],
+)
+def test_of_two_maximum_rates_both_hold(make_site, of_all, of_user, both):
+    """A user's own is no way past the one of all."""
+    session = Session(make_site(limit=[f"rate_bytes_per_s_max={of_all or 'off'}"]))
+    session._user = User("u", "/", Rights.READ, of_user)
+    assert session._rate_max() == both
 
 
 def test_file_that_shrinks_ends_the_connection(serve, folder):

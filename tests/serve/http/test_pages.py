@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -150,9 +152,6 @@ def test_listing_does_not_show_what_comes_in(tree):
 
 
 def test_listing_as_json(tree, tmp_path):
-    import json
-    import os
-
     (tmp_path / "d").mkdir()
     (tmp_path / "f.txt").write_bytes(bytes(7))
     os.utime(tmp_path / "f.txt", (0, 0))
@@ -168,6 +167,22 @@ def test_listing_as_json(tree, tmp_path):
         "name": "f.txt", "href": "f.txt", "type": "file", "size": 7,
         "modified": "1970-01-01T00:00:00Z",
     }  # fmt: skip
+
+
+def test_listing_as_json_has_pages(tree, tmp_path):
+    """A client that does not read its answer has a page of it in memory, not all of a folder."""
+    for number in range(2 * ENTRIES_PER_PAGE + 1):
+        (tmp_path / f"{number:05}").touch()
+    found, query, page = [], b"", 0
+    while query is not None:
+        told = answer(tree, query, accept=b"application/json")
+        read, page = json.loads(told.pieces[0]), page + 1
+        assert (read["page"], read["pages"]) == (page, 3)
+        assert len(read["entries"]) <= ENTRIES_PER_PAGE
+        found += [entry["name"] for entry in read["entries"]]
+        link = re.search(rb'Link: <\?([^>]*)>; rel="next"\r\n', told.fields)
+        query = link[1] if link else None
+    assert found == [f"{number:05}" for number in range(2 * ENTRIES_PER_PAGE + 1)]
 
 
 def test_page_allows_nothing_but_its_style(tree):
@@ -207,8 +222,6 @@ def test_status_page_has_a_limit():
 
 
 def test_status_as_json():
-    import json
-
     told = status_page.answer(STATUS, request(accept=b"application/json"))
     assert json.loads(told.pieces[0])["workers"][1]["pid"] == 4712
 

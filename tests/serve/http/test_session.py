@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gzip
 import http.client
 import os
@@ -18,6 +19,7 @@ import headrace
 from headrace.serve.http.figures import Status
 from headrace.serve.http.receiving import UNWANTED_BYTES_MAX
 from headrace.serve.http.session import REQUESTS_PER_TURN_MAX, Session
+from headrace.serve.meters import Meter
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 LOOPS = ["asyncio", *(info.name for info in headrace.models() if info.available)]
@@ -222,6 +224,100 @@ def test_session_answers_only_what_a_client_takes(serve, folder):
         assert session._core.pending_bytes < 2_000_000
 
 
+class PatientTransport:
+    """Takes everything at once; says whether it is read from."""
+
+    def __init__(self):
+        self.written = b""
+        self.reading = True
+
+    def get_extra_info(self, name, default=None):
+        return {"peername": ("127.0.0.1", 1)}.get(name, default)
+
+    def write(self, data):
+        self.written += data
+
+    def is_reading(self):
+        return self.reading
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    close = resume_reading
+
+    def is_closing(self):
+        return False
+
+
+@pytest.mark.parametrize("notice", ["data", "eof", "resumed"])
+def test_session_has_one_turn_and_then_the_others_have_theirs(make_site, notice):
+    """Whatever the transport tells in between; and is not read from while much is to be done."""
+
+    async def play():
+        session, transport = Session(make_site()), PatientTransport()
+        session.connection_made(transport)
+        request = GET % b"empty"
+        answered = []
+        session.data_received(request * 5 * REQUESTS_PER_TURN_MAX)
+        for _ in range(3):
+            answered.append(transport.written.count(b"HTTP/1.1 200"))
+            if notice == "data":
+                session.data_received(request)
+            elif notice == "eof":
+                session.eof_received()
+            else:
+                session.resume_writing()
+        answered.append(transport.written.count(b"HTTP/1.1 200"))
+        assert answered == [REQUESTS_PER_TURN_MAX] * 4
+        assert transport.reading
+        session.data_received(request * 5000)
+        assert not transport.reading
+        await asyncio.sleep(0)
+        assert transport.written.count(b"HTTP/1.1 200") == 2 * REQUESTS_PER_TURN_MAX
+        while not transport.reading:
+            await asyncio.sleep(0)
+        assert session._core.pending_bytes == 0
+        session.connection_lost(None)
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_session_is_over_when_a_file_cannot_be_sent(serve, folder, monkeypatch):
+    """Nothing behind it is carried out, and no file stays open: the fixture looks."""
+    (folder / "bad").write_bytes(b"x" * 100)
+    pread = os.pread
+
+    def failing(fd, *rest):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("/bad"):
+            raise OSError(errno.EIO, "I/O error")
+        return pread(fd, *rest)
+
+    monkeypatch.setattr(os, "pread", failing)
+    put = b"PUT /new HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na"
+    with serve(anonymous="rw") as server, server.connect() as sock:
+        sock.sendall(GET % b"small" + (GET % b"bad") * 3 + put)
+        assert len(responses(read_all(sock))) <= 1
+        server.wait(lambda: not server.sessions)
+        assert server.site.meters.get(Meter.REQUESTS) == 2
+        assert server.site.meters.get(Meter.SENDING) == 0
+        assert server.site.meters.get(Meter.TRANSFERS_FAILED) == 1
+    assert not (folder / "new").exists()
+
+
+def test_session_counts_a_download_that_is_aborted_once(serve, folder):
+    os.truncate(folder / "large", 64 * 2**20)
+    with serve() as server, server.connect() as sock:
+        sock.sendall(GET % b"large")
+        assert sock.recv(1)
+        (session,) = server.call(lambda: list(server.sessions))
+        server.call(session.abort)
+        server.wait(lambda: not server.sessions)
+        assert server.site.meters.get(Meter.SENDING) == 0
+
+
 def test_session_closes_after_a_fault(serve):
     with serve() as server:
         got = responses(server.raw(GET % b"text.txt" + b"nonsense\r\n\r\n" + GET % b"text.txt"))
@@ -276,8 +372,6 @@ def test_session_shows_the_status_to_this_machine(serve):
 
 
 def test_session_counts(serve, tmp_path):
-    from headrace.serve.meters import Meter
-
     with serve(anonymous="rw") as server:
         server.ask("GET", "/small")
         server.ask("GET", "/large")

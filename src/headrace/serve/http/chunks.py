@@ -51,8 +51,8 @@ class ChunkDecoder:
     def ended(self) -> bool:
         return self._state == END
 
-    def decode(self, data: bytes | bytearray) -> tuple[list[bytes], int]:
-        """The parts of the body in *data*, and how many of its bytes are done with.
+    def decode(self, data: bytes | bytearray, begin: int = 0) -> tuple[list[bytes], int]:
+        """The parts of the body in *data* from *begin* on, and up to where it is done with.
 
         The rest is to be given again, with more behind it, or belongs to the next message if
         `ended`.  Raises MalformedChunk.
@@ -60,7 +60,7 @@ class ChunkDecoder:
         if self._error is not None:
             raise self._error
         parts: list[bytes] = []
-        position = 0
+        position = begin
         while self._state != END:
             if self._state == DATA:
                 step = min(self._left_bytes, len(data) - position)

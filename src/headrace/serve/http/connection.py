@@ -3,6 +3,7 @@
 Time is asked for by `check(now)`, which the worker calls for all sessions about once a second:
 no timer for each.  What is waited for, and for how long:
 
+* the end of the TLS handshake: `tls_handshake_timeout_s`, which the transport keeps;
 * the first byte of a request: `keep_alive_timeout_s`; of the first one, `header_timeout_s`;
 * the rest of a head: `header_timeout_s` from its first byte on, whatever drips in meanwhile;
 * a body that comes in, a file that goes out: some byte in `stall_timeout_s`, and
@@ -40,9 +41,10 @@ SIOCOUTQ = 0x5411
 RESET = struct.pack("ii", 1, 0)
 
 # What the connection is about: requests and bodies are read; a thread works, or a file is sent;
-# the last answer has been given, and we wait for the peer, or for the transport; over.
-READING, WORKING, SENDING, LINGERING, CLOSING, CLOSED = range(6)
-STATES = ("reading", "working", "sending", "lingering", "closing", "closed")
+# the last answer has been given, and we wait for the peer, or for the transport; over; and, before
+# all that, TLS begins.
+READING, WORKING, SENDING, LINGERING, CLOSING, CLOSED, SHAKING_HANDS = range(7)
+STATES = ("reading", "working", "sending", "lingering", "closing", "closed", "shaking hands")
 
 
 class Connection(asyncio.Protocol):
@@ -113,6 +115,8 @@ class Connection(asyncio.Protocol):
         limits = self._site.settings.limits
         if self._paused:
             self._check_taking(now)
+        elif self._pace is not None and self._pace.waits:
+            pass  # it is we who do not read
         elif self._progress is not None:
             if self._progress.too_slow(now, self._received_bytes, limits):
                 self._fault(Fault(408, "the body comes too slowly"))
@@ -173,6 +177,9 @@ class Connection(asyncio.Protocol):
                 self._sent()
                 return
         except OSError as error:
+            self._record_sent(complete=False)
+            sending.close()
+            self._sending = None
             self._sending_failed(error)
             return
         self._limit_kernel()
@@ -283,9 +290,15 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """The end, at once: nothing more is sent, and the kernel keeps nothing for the peer."""
+        """The end, at once: nothing more is sent, and the kernel keeps nothing for the peer.
+
+        Nor is any further request carried out, though it has come already.  What a thread has in
+        hand stays with it: _thread_ended() sees that the connection has gone.
+        """
         if self._state == CLOSED or self._transport is None:
             return
+        if self._state != WORKING:
+            self._state = CLOSING
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # it is closed already

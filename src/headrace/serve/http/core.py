@@ -96,12 +96,16 @@ END_OF_BODY = EndOfBody()
 class Core:
     """One connection's requests, one at a time."""
 
-    __slots__ = ("_chunks", "_empty_lines", "_left_bytes", "_limits", "_pending", "_seen", "_state")
+    __slots__ = (
+        "_begin", "_chunks", "_empty_lines", "_left_bytes", "_limits", "_pending", "_seen",
+        "_state",
+    )  # fmt: skip
 
     def __init__(self, limits: HeadLimits = HeadLimits()) -> None:  # noqa: B008 (immutable)
         self._limits = limits
         self._pending: bytes | bytearray = b""
-        self._seen = 0  # so many pending bytes hold no end of a head
+        self._begin = 0  # where what is in no event yet begins: to cut it off there copies the rest
+        self._seen = 0  # up to here there is no end of a head
         self._state = HEAD
         self._left_bytes = 0
         self._chunks: ChunkDecoder | None = None
@@ -110,7 +114,7 @@ class Core:
     @property
     def pending_bytes(self) -> int:
         """Received, and in no event yet."""
-        return len(self._pending)
+        return len(self._pending) - self._begin
 
     @property
     def in_body(self) -> bool:
@@ -121,10 +125,20 @@ class Core:
             return
         if not self._pending:
             self._pending = data
-        elif type(self._pending) is bytearray:
+        elif type(self._pending) is bytearray and not self._begin:
             self._pending += data
         else:
-            self._pending = bytearray(self._pending) + data
+            self._pending = bytearray(memoryview(self._pending)[self._begin :]) + data
+            self._seen = max(self._seen - self._begin, 0)
+            self._begin = 0
+
+    def _used(self, end: int) -> None:
+        """What is pending before *end* is in an event now; of what is used up nothing is kept."""
+        if end == len(self._pending):
+            self._pending = b""
+            self._begin = self._seen = 0
+        else:
+            self._begin = self._seen = end
 
     def next_event(self) -> Request | BodyPart | EndOfBody | Fault | None:
         """What comes next in what was received; None: more is needed.
@@ -144,31 +158,32 @@ class Core:
 
     def _next_head(self) -> Request | Fault | None:
         pending = self._pending
-        while pending[:2] == b"\r\n":
+        while pending.startswith(b"\r\n", self._begin):
             self._empty_lines += 1
             if self._empty_lines > EMPTY_LINES_MAX:
                 return self._broken(400, "nothing but empty lines")
-            pending = self._pending = pending[2:]
+            self._used(self._begin + 2)
+            pending = self._pending
         if not pending:
             return None
-        end = pending.find(b"\r\n\r\n", max(self._seen - 3, 0))
+        begin = self._begin
+        end = pending.find(b"\r\n\r\n", max(self._seen - 3, begin))
         fault = self._beyond_limits(end)
         if fault is not None:
             return fault
         if end < 0:
             self._seen = len(pending)
             return None
-        head = bytes(pending[: end + 4])
-        # A copy of the rest only where there is one.
-        self._pending = pending[end + 4 :] if len(pending) > end + 4 else b""
-        self._seen = 0
+        head = bytes(pending[begin : end + 4])
+        self._used(end + 4)
         self._empty_lines = 0
         return self._read_head(head)
 
     def _beyond_limits(self, end: int) -> Fault | None:
-        pending, limits = self._pending, self._limits
-        size = len(pending) if end < 0 else end + 4
-        if size > limits.line_bytes_max and pending.find(b"\r\n", 0, limits.line_bytes_max) < 0:
+        pending, begin, limits = self._pending, self._begin, self._limits
+        size = (len(pending) if end < 0 else end + 4) - begin
+        line_bytes_max = limits.line_bytes_max
+        if size > line_bytes_max and pending.find(b"\r\n", begin, begin + line_bytes_max) < 0:
             return self._broken(414, "the request line is too long")
         if size > limits.head_bytes_max:
             return self._broken(431, "the head is too long")
@@ -178,9 +193,9 @@ class Core:
 
     def _is_no_head(self) -> bool:
         """Is it plain already that no head comes?  Who sends it need not wait for the time-out."""
-        pending, start = self._pending, self._seen
-        bare = pending.count(b"\n", start) != pending.count(b"\r\n", max(start - 1, 0))
-        return bare or not (0x21 <= pending[0] <= 0x7E or pending == b"\r")
+        pending, begin, start = self._pending, self._begin, max(self._seen, self._begin)
+        bare = pending.count(b"\n", start) != pending.count(b"\r\n", max(start - 1, begin))
+        return bare or not (0x21 <= pending[begin] <= 0x7E or pending[begin:] == b"\r")
 
     def _read_head(self, head: bytes) -> Request | Fault:
         line = REQUEST_LINE.match(head)
@@ -245,7 +260,7 @@ class Core:
 
     def _broken(self, status: int, reason: str) -> Fault:
         self._state = BROKEN
-        self._pending = b""
+        self._used(len(self._pending))
         return Fault(status, reason)
 
     # Bodies.
@@ -256,8 +271,9 @@ class Core:
             return END_OF_BODY
         if not self._pending:
             return None
-        part = bytes(self._pending[: self._left_bytes])
-        self._pending = self._pending[len(part) :]
+        end = min(self._begin + self._left_bytes, len(self._pending))
+        part = bytes(self._pending[self._begin : end])
+        self._used(end)
         self._left_bytes -= len(part)
         return BodyPart(part)
 
@@ -266,10 +282,10 @@ class Core:
         assert chunks is not None
         if not chunks.ended and self._pending:
             try:
-                parts, done = chunks.decode(self._pending)
+                parts, end = chunks.decode(self._pending, self._begin)
             except MalformedChunk as error:
                 return self._broken(400, str(error))
-            self._pending = self._pending[done:]
+            self._used(end)
             if parts:
                 return BodyPart(b"".join(parts))
         if not chunks.ended:

@@ -1,6 +1,7 @@
 """A folder as an answer: a page for people, JSON for programs (`Accept: application/json`).
 
-For a thread: many names take long.
+For a thread: many names take long.  Either has pages: what a client does not read waits in memory,
+and fifty thousand names are a dozen megabytes.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ def answer_listing(tree: Tree, target: Target, request: Request, entries_max: in
     order = order if order in ("asc", "desc") else FIRST_ORDER[sort]
     rows = [_row(entry) for entry in tree.scan(target.path, entries_max)]
     _arrange(rows, sort, order)
-    if wants_json(request):
-        return Answer(200, JSON_FIELDS + VARY, _as_json(target.path, rows))
     count = max(-(-len(rows) // ENTRIES_PER_PAGE), 1)
     page = _page_number(asked.get("page", ""), count)
+    begin = (page - 1) * ENTRIES_PER_PAGE
+    shown = rows[begin : begin + ENTRIES_PER_PAGE]
+    if wants_json(request):
+        return _as_json(View(target.path, sort, order, page, count), shown)
     files = [row for row in rows if row.kind == "file"]
     view = View(
         target.path, sort, order, page, count,
         folders=sum(row.kind == "folder" for row in rows),
         files=len(files), total_bytes=sum(row.size_bytes for row in files),
     )  # fmt: skip
-    begin = (page - 1) * ENTRIES_PER_PAGE
-    text = pages.folder_page(view, rows[begin : begin + ENTRIES_PER_PAGE])
+    text = pages.folder_page(view, shown)
     return Answer(200, page_fields(LISTING) + VARY, text.encode("utf-8", "replace"))
 
 
@@ -89,8 +91,11 @@ def _page_number(text: str, count: int) -> int:
     return min(max(int(text), 1), count)
 
 
-def _as_json(path: str, rows: list[Row]) -> bytes:
-    """Names that are no UTF-8 have their bytes in `href`, percent-encoded, as all have."""
+def _as_json(view: View, rows: list[Row]) -> Answer:
+    """One page of several; RFC 8288 is how a program finds the next.
+
+    Names that are no UTF-8 have their bytes in `href`, percent-encoded, as all have.
+    """
     entries = [
         {
             "name": row.name,
@@ -101,4 +106,10 @@ def _as_json(path: str, rows: list[Row]) -> bytes:
         }
         for row in rows
     ]
-    return json.dumps({"path": path, "entries": entries}).encode("ascii") + b"\n"
+    told = {"path": view.path, "page": view.page, "pages": view.pages, "entries": entries}
+    link = ""
+    if view.page < view.pages:
+        query = f"?sort={view.sort}&order={view.order}&page={view.page + 1}"
+        link = f'Link: <{query}>; rel="next"\r\n'
+    fields = JSON_FIELDS + VARY + link.encode("ascii")
+    return Answer(200, fields, json.dumps(told).encode("ascii") + b"\n")

@@ -11,7 +11,7 @@ from headrace.serve.http.answers import CONTINUE, Answer
 from headrace.serve.http.connection import READING, WORKING, Connection
 from headrace.serve.http.core import Core, HeadLimits, Request
 from headrace.serve.http.figures import TransferStatus
-from headrace.serve.http.pace import Progress
+from headrace.serve.http.pace import Pace, Progress
 from headrace.serve.http.refusals import BUSY, UNEXPECTED, is_unexpected, of_error, refusal
 from headrace.serve.http.uploads import TooLarge, Uploading
 from headrace.serve.logs import Transfer
@@ -78,7 +78,7 @@ class Receiving(Connection):
     ) -> None:
         self._site.meters.add(Meter.JOBS, -1)
         error = None if done.cancelled() else done.exception()
-        if self._state != WORKING or done.cancelled():
+        if self._state != WORKING or self._transport.is_closing() or done.cancelled():
             # The connection has gone meanwhile.
             if not done.cancelled() and error is None:
                 gone(done.result())
@@ -114,6 +114,14 @@ class Receiving(Connection):
 
     # Bodies that come in.
 
+    def _rate_max(self) -> int | None:
+        """Bytes a second, up or down; None: as fast as it goes.  Of two maxima both hold."""
+        of_all = self._site.settings.limits.rate_bytes_per_s_max
+        of_user = None if self._user is None else self._user.rate_bytes_per_s_max
+        if of_all is None or of_user is None:
+            return of_user if of_all is None else of_all
+        return min(of_all, of_user)
+
     def _receive_upload(self, uploading: Uploading) -> None:
         request = self._request
         assert request is not None
@@ -121,6 +129,8 @@ class Receiving(Connection):
         self._received_bytes = self._core.pending_bytes
         self._began_s = self._loop.time()
         self._progress = Progress(self._began_s)
+        rate = self._rate_max()
+        self._pace = Pace(rate, self._began_s) if rate else None
         self._site.meters.add(Meter.RECEIVING)
         if not request.has_body:
             self._end_of_body()
@@ -144,6 +154,32 @@ class Receiving(Connection):
                 self._send(refusal(error.status, str(error), self._request))
             else:
                 self._failed(error)
+            return
+        if self._pace is not None:
+            self._wait_for(self._pace, len(data))
+
+    def _wait_for(self, pace: Pace, count: int) -> None:
+        """Take nothing more until *count* bytes are no more than the rate allows.
+
+        The transport is not read from meanwhile, so that the client's end of the connection fills
+        up, and the client waits.
+        """
+        pause_s = pace.spend(count, self._loop.time())
+        if pause_s:
+            pace.waits = True
+            self._transport.pause_reading()
+            self._loop.call_later(pause_s, self._take_on, pace)
+
+    def _take_on(self, pace: Pace) -> None:
+        if self._pace is not pace:
+            return  # the upload has ended meanwhile
+        pace.waits = False
+        # A client is not slow for the time that we made it wait.
+        self._progress = Progress(self._loop.time())
+        self._advance()
+
+    def _upload_waits(self) -> bool:
+        return self._pace is not None and self._pace.waits
 
     def _end_of_body(self) -> None:
         self._progress = None
@@ -165,7 +201,7 @@ class Receiving(Connection):
 
     def _upload_ended(self, *, complete: bool) -> None:
         uploading, self._uploading = self._uploading, None
-        self._progress = None
+        self._progress = self._pace = None
         if uploading is not None:
             self._site.meters.add(Meter.RECEIVING, -1)
             self._record(uploading.path, uploading.received_bytes, incoming=True, complete=complete)

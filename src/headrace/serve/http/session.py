@@ -8,6 +8,8 @@ from while it has sent more than is worked at.
 from __future__ import annotations
 
 import asyncio
+import math
+import ssl
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from headrace.serve.http.connection import (
     LINGERING,
     READING,
     SENDING,
+    SHAKING_HANDS,
     STATES,
     WORKING,
 )  # fmt: skip
@@ -48,9 +51,14 @@ class Session(Receiving):
         registry: where the session is found between its beginning and its end: `check()` it.
         executor: the threads for what is slow; None: the loop's own.
         status_only: only the status page is served here, to everybody: a metrics address.
+        implicit_tls: the transport is plain, and TLS begins once the gate has let the client in:
+            who is let in by nobody, or says nothing, costs no handshake and is counted.
     """
 
-    __slots__ = ("_admitted", "_draining", "_keep_alive", "_registry", "_status_only")
+    __slots__ = (
+        "_admitted", "_draining", "_handshake", "_implicit_tls", "_keep_alive", "_registry",
+        "_scheduled", "_status_only",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,12 +67,16 @@ class Session(Receiving):
         registry: set[Any] | None = None,
         executor: Executor | None = None,
         status_only: bool = False,
+        implicit_tls: bool = False,
     ) -> None:
         super().__init__(site, executor)
         self._registry = registry
         self._status_only = status_only
+        self._implicit_tls = implicit_tls
+        self._handshake: asyncio.Task[None] | None = None
         self._admitted = self._draining = False
         self._keep_alive = True
+        self._scheduled = False  # the loop calls _advance_on(): nobody else is to advance
 
     def __repr__(self) -> str:
         return (
@@ -83,13 +95,19 @@ class Session(Receiving):
         if why_not is not None:
             site.meters.add(Meter.REFUSED)
             site.log.event("http_refused", address=self._address, why=why_not)
-            answer = text(503, why_not, b"Retry-After: 10\r\n")
-            self._transport.write(head(answer, minor=1, keep_alive=False) + _body(answer))
+            if not self._implicit_tls:
+                answer = text(503, why_not, b"Retry-After: 10\r\n")
+                self._transport.write(head(answer, minor=1, keep_alive=False) + _body(answer))
             self._close()
             return
         self._admitted = True
         site.meters.add(Meter.CONNECTIONS)
         self._count(1)
+        if self._implicit_tls:
+            self._state = SHAKING_HANDS
+            # Nothing is read until the transport below TLS reads for it.
+            self._transport.pause_reading()
+            self._handshake = self._loop.create_task(self._shake_hands())
 
     def _count(self, amount: int) -> None:
         meters = self._site.meters
@@ -98,10 +116,43 @@ class Session(Receiving):
         if self._tls:
             meters.add(Meter.TLS_SESSIONS, amount)
 
+    async def _shake_hands(self) -> None:
+        """Before it has ended data may come: the first request, in the segment that ends it."""
+        site, transport = self._site, self._transport
+        limits = site.settings.limits
+        try:
+            assert site.tls is not None
+            # The one of now: a certificate that was loaded meanwhile serves at once.
+            upgraded = await self._loop.start_tls(
+                transport,
+                self,
+                site.tls,
+                server_side=True,
+                ssl_handshake_timeout=limits.tls_handshake_timeout_s,
+                ssl_shutdown_timeout=limits.stall_timeout_s,
+            )
+        except (OSError, ssl.SSLError) as error:
+            site.log.event("tls_failed", address=self._address, reason=str(error))
+            upgraded = None
+        finally:
+            self._handshake = None
+        # asyncio may tell of an abort() by an answer, too, and by no connection_lost().
+        if self._state != SHAKING_HANDS or upgraded is None or upgraded.is_closing():
+            transport.abort()
+            self.connection_lost(None)
+            return
+        self._transport = upgraded
+        self._tls = True
+        site.meters.add(Meter.TLS_SESSIONS)
+        self._since_s = self._loop.time()
+        self._state = READING
+        self._advance()
+
     def connection_lost(self, error: Exception | None) -> None:
+        """Also called twice where TLS has failed, by us and by what is below."""
         state, self._state = self._state, CLOSED
         if self._sending is not None:
-            self._site.meters.add(Meter.SENDING, -1 if state == SENDING else 0)
+            self._site.meters.add(Meter.SENDING, -1)
             self._record_sent(complete=False)
             self._sending.close()
         if state != WORKING:
@@ -119,7 +170,9 @@ class Session(Receiving):
         """No more requests: the connection closes when what it is doing has been done."""
         self._draining = True
         self._keep_alive = False
-        if self._state == READING and self._request is None and not self._core.pending_bytes:
+        if self._state == SHAKING_HANDS:
+            self.abort()
+        elif self._state == READING and self._request is None and not self._core.pending_bytes:
             self._close()
 
     # What the transport tells.
@@ -127,17 +180,21 @@ class Session(Receiving):
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
         state = self._state
-        if state == READING:
+        if state in (READING, WORKING, SENDING, SHAKING_HANDS):
             self._core.receive(data)
-            self._advance()
+            if state == READING and not self._scheduled:
+                self._advance()
+            elif state != SHAKING_HANDS:  # that ends in this turn, and it is another transport's
+                self._hold_back()
         elif state == LINGERING:
             self._unwanted_bytes += len(data)
             if self._unwanted_bytes > LINGER_BYTES_MAX:
                 self.abort()
-        elif state in (WORKING, SENDING):
-            self._core.receive(data)
-            if self._core.pending_bytes > PENDING_BYTES_MAX:
-                self._transport.pause_reading()
+
+    def _hold_back(self) -> None:
+        """Who sends more than is worked at has to wait: what waits here is memory."""
+        if self._core.pending_bytes > PENDING_BYTES_MAX:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The peer sends no more, and may still wait for answers: RFC 9112 section 9.6."""
@@ -147,18 +204,30 @@ class Session(Receiving):
         elif self._state == READING and not self._paused:
             # What came before it is answered still.
             self._advance()
-        return not self._tls
+        return not (self._tls or self._implicit_tls)
 
     # Requests, one after the other.
 
+    def _advance_on(self) -> None:
+        """From the loop, which has been to the others meanwhile."""
+        self._scheduled = False
+        self._advance()
+
     def _advance(self) -> None:
-        """Until there is nothing more, or something takes its time."""
+        """Until there is nothing more, or something takes its time.
+
+        Or until the connection has had its turn: then nothing but the next one goes on, else each
+        event of the transport would be a turn more.
+        """
+        if self._scheduled:
+            return
         turn = 0
         core = self._core
-        while self._state == READING and not self._paused:
+        while self._state == READING and not self._paused and not self._upload_waits():
             if turn == REQUESTS_PER_TURN_MAX:
-                self._loop.call_soon(self._advance)
-                return
+                self._scheduled = True
+                self._loop.call_soon(self._advance_on)
+                break
             event = core.next_event()
             if event is None:
                 self._wait_more()
@@ -172,8 +241,8 @@ class Session(Receiving):
                 self._end_of_body()
             elif type(event) is Fault:
                 self._fault(event)
-        if self._state == READING and core.pending_bytes > PENDING_BYTES_MAX:
-            self._transport.pause_reading()
+        if self._state == READING:
+            self._hold_back()
 
     def _wait_more(self) -> None:
         if self._eof:
@@ -195,6 +264,8 @@ class Session(Receiving):
         site.meters.add(Meter.REQUESTS)
         if b"expect" in request.fields and not request.expects_continue and request.minor:
             self._send(refusal(417, "nothing but 100-continue is known here", request))
+        elif site.settings.tls_required and not self._tls and not self._status_only:
+            self._send(refusal(403, _by_https_only(site), request))
         elif self._status_only:
             self._perform(answer_status(site, request))
         elif b"authorization" in request.fields:
@@ -207,13 +278,12 @@ class Session(Receiving):
         claimed = access.credentials(field)
         if claimed is None:
             self._send(refusal(401, "say who you are", request, access.CHALLENGE))
-        elif site.settings.tls_required and not self._tls:
-            self._send(refusal(403, "passwords are taken by https only", request))
         elif (known := site.users.recall(*claimed)) is not None:
             self._user = known
             self._perform(answer_to(site, request, known, self._address))
         elif site.gate.login_refused(self._address):
-            self._send(refusal(429, "too many failed logins", request, b"Retry-After: 900\r\n"))
+            after = b"Retry-After: %d\r\n" % math.ceil(site.settings.limits.login_lockout_s)
+            self._send(refusal(429, "too many failed logins", request, after))
         else:
             users = site.users
             self._in_thread(lambda: users.verify(*claimed), self._logged_in, self._left)
@@ -240,7 +310,7 @@ class Session(Receiving):
         self._loop.call_later(delay_s, self._send_later, answer)
 
     def _send_later(self, answer: Answer) -> None:
-        if self._state == WORKING:
+        if self._state == WORKING and not self._transport.is_closing():
             self._send(answer)
             self._advance()
 
@@ -275,10 +345,8 @@ class Session(Receiving):
                 self._decide_end(request)
         if answer.fd >= 0:
             self._began_s = self._loop.time()
-        rate = self._site.settings.limits.rate_bytes_per_s_max
-        if self._user is not None:
-            rate = self._user.rate_bytes_per_s_max or rate
-        self._send_out(head(answer, minor=minor, keep_alive=self._keep_alive), answer, rate)
+        first = head(answer, minor=minor, keep_alive=self._keep_alive)
+        self._send_out(first, answer, self._rate_max())
 
     def _decide_end(self, request: Request) -> None:
         """A body that is not wanted: is it worth to read on, to keep the connection?"""
@@ -295,6 +363,16 @@ class Session(Receiving):
             else:
                 self._close()
         self._request = None
+
+
+def _by_https_only(site: Site) -> str:
+    """Decision.  It is no redirection: what was asked for, and perhaps a password with it, has been
+    read on the way already, and a client that is led on quietly does so for ever.  Nor need the
+    port that we listen at be the one that clients see.
+    """
+    https = site.settings.https
+    where = f", at port {https.port}" if https is not None and https.port else ""
+    return f"nothing is served without TLS: ask by https{where}"
 
 
 def _body(answer: Answer) -> bytes:

@@ -60,12 +60,20 @@ class Uploading:
 
         Raises OSError.
         """
-        if b"if-match" in self._request.fields or b"if-unmodified-since" in self._request.fields:
+        fields = self._request.fields
+        if b"if-match" not in fields and b"if-unmodified-since" not in fields:
+            return self._commit()
+        if self.upload.waits_for_disk:
+            os.fsync(self.upload.fd)  # the others need not wait for that as well
+        with self.upload.folder_locked():
             # Once more: between the first look and now somebody else may have been here.
             failed = _failed_condition(self._tree, self.path, self._request)[0]
-            if failed is not None:
-                self.upload.discard(keep_partial=False)
-                return refusal(failed, "it has changed meanwhile", self._request)
+            if failed is None:
+                return self._commit()
+        self.upload.discard(keep_partial=False)
+        return refusal(failed, "it has changed meanwhile", self._request)
+
+    def _commit(self) -> Answer:
         tag = b"ETag: %b\r\n"
         fd = os.dup(self.upload.fd)
         try:
