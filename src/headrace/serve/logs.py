@@ -3,7 +3,8 @@
 Text is ``2026-11-27T14:17:05.123Z event key=value key="a value"``, JSON one object a line.  A line
 is one write(2) to a descriptor with O_APPEND, so that all workers may share a file.
 Nothing that a client sends can begin a line, move a terminal's cursor or change its colours: what
-is not printable is escaped, in text and JSON alike.
+is not printable is escaped, in text and JSON alike.  What is printable stands there as it is, in
+UTF-8, whatever the locale says: logs are read elsewhere than they are written.
 
 Logging never fails and never stops the server.  What could not be written (the disk is full) is
 counted, said once on standard error, and said in the log as soon as there is room again.
@@ -151,7 +152,7 @@ class Log:
         for key, value in fields.items():
             if value is not None:
                 line[key] = _json_value(value)
-        return json.dumps(line, ensure_ascii=True, allow_nan=False) + "\n"
+        return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _stamp(self, wall_s: float) -> str:
         """RFC 3339 section 5.6, in UTC; the part that stays for a second is made once in it."""
@@ -163,7 +164,8 @@ class Log:
         return f"{known[1]}.{int((wall_s - second) * 1000):03d}Z"
 
     def _write(self, index: int, line: str) -> None:
-        data = line.encode("ascii", "backslashreplace")
+        # Surrogates have been escaped; were one left, the line must be written all the same.
+        data = line.encode("utf-8", "backslashreplace")
         fd = self._fds[index]
         try:
             written = os.write(fd, data) if fd >= 0 else 0
@@ -208,9 +210,10 @@ def _transfer_text(transfer: Transfer, rate: float) -> str:
 
 
 def escape(text: str) -> str:
-    """Text without anything that is not printable: ``\\xNN`` for bytes, ``\\uNNNN`` for the rest.
+    """Text without anything that is not printable; different texts stay different.
 
-    Bytes that are no UTF-8 (surrogate escapes) become ``\\xNN``; a backslash becomes two.
+    ``\\xNN`` is a byte: a control character of ASCII, or one that is no UTF-8 (a surrogate escape).
+    ``\\uNNNN`` and ``\\UNNNNNNNN`` are characters.  A backslash becomes two.
     """
     if text.isprintable() and "\\" not in text:
         return text
@@ -224,8 +227,8 @@ def _escaped(character: str) -> str:
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
-        code -= 0xDC00
-    if code < 0x100:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
