@@ -83,7 +83,10 @@ class Lingering:
             return False
         session.site.meters.add(Meter.TIMEOUTS)
         session.worker.log.event(
-            "transfer_stalled", address=session.address, path=self.transfer.path, bytes=moved
+            "transfer_stalled",
+            address=session.address,
+            path=self.transfer.served_path(),
+            bytes=moved,
         )
         self.abort()
         return True

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ACTIONS"]
 
 WRONG = "Login incorrect."
+MAIL_CHARACTERS_MAX = 128
+"""Of an anonymous client's mail address: a session keeps it, and must stay small."""
 BUSY = "The server is busy; try again later."
 
 
@@ -43,8 +45,10 @@ def password(session: Session, command: Command) -> None:
             session.finish()
             return
         known = site.users.recall(name, command.argument)
+    else:
+        session.core.state.mail = command.argument[:MAIL_CHARACTERS_MAX]
     if known is not None:
-        welcome(session, command, known, command.argument)
+        welcome(session, command, known)
         return
 
     def verified(found: User | None, error: BaseException | None) -> None:
@@ -55,7 +59,7 @@ def password(session: Session, command: Command) -> None:
                 site.meters.add(Meter.LOGINS_FAILED)
             return
         if found is not None:
-            welcome(session, command, found, command.argument)
+            welcome(session, command, found)
             session.work()
         else:
             refuse(session, command, name)
@@ -65,7 +69,7 @@ def password(session: Session, command: Command) -> None:
         session.finish()
 
 
-def welcome(session: Session, command: Command, found: User, word: str) -> None:
+def welcome(session: Session, command: Command, found: User) -> None:
     site = session.site
     try:
         session.tree = site.tree_of(found)

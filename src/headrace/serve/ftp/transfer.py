@@ -48,6 +48,7 @@ class Transfer:
         "done",
         "ended",
         "is_text",
+        "mail",
         "offset",
         "pace",
         "path",
@@ -63,7 +64,9 @@ class Transfer:
     def __init__(self, session: Session, verb: str, path: str, direction: str) -> None:
         """*direction*: "o" from us, "i" to us; empty for listings, which are not logged."""
         self.session = session
-        self.user = session.core.state.user  # who may be another before the log is written
+        # Who may be another before the log is written.
+        self.user = session.core.state.user
+        self.mail = session.core.state.mail
         self.verb = verb
         self.path = path
         self.direction = direction
@@ -136,7 +139,10 @@ class Transfer:
         if self.progress.too_slow(now, moved, limits, paced=self.pace is not None):
             self.session.site.meters.add(Meter.TIMEOUTS)
             self.session.worker.log.event(
-                "transfer_stalled", address=self.session.address, path=self.path, bytes=moved
+                "transfer_stalled",
+                address=self.session.address,
+                path=self.served_path(),
+                bytes=moved,
             )
             self.fail(426, "The data connection has stalled; transfer aborted.")
 
@@ -159,6 +165,10 @@ class Transfer:
     def release(self) -> None:
         """Close the file, forget the iterator."""
 
+    def served_path(self) -> str:
+        """The path, from the served folder on."""
+        return self.path if self.user is None else self.user.served_path(self.path)
+
     def log(self, *, complete: bool) -> None:
         """The line in xferlog, and the meters."""
         if not self.direction:
@@ -173,7 +183,7 @@ class Transfer:
         meters.add(Meter.BYTES_RECEIVED if incoming else Meter.BYTES_SENT, self.done)
         session.worker.log.transfer(
             LoggedTransfer(
-                path=self.path,
+                path=self.served_path(),
                 address=session.address,
                 bytes=self.done,
                 seconds=time.monotonic() - self.progress.began_s,
@@ -181,6 +191,7 @@ class Transfer:
                 incoming=incoming,
                 complete=complete,
                 anonymous=user is not None and user.is_anonymous,
+                password=self.mail,
                 binary=not self.is_text,
             )
         )

@@ -205,9 +205,10 @@ class Receiving(Connection):
         elif incoming:
             site.meters.add(Meter.FILES_RECEIVED)
         name = user.name if user is not None else ""
+        served = user.served_path(path) if user is not None else path
         site.log.transfer(
             Transfer(
-                path, self._address, count, self._loop.time() - self._began_s, name,
+                served, self._address, count, self._loop.time() - self._began_s, name,
                 incoming=incoming, complete=complete, anonymous=user is None or user.is_anonymous,
                 service="https" if self._tls else "http",
             )

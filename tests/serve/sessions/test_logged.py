@@ -1,0 +1,73 @@
+"""What the log says of FTP sessions: all that an administrator asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ftp_server import Client, Server, wait_until
+
+from headrace.serve.ftp.logins import MAIL_CHARACTERS_MAX
+
+
+def xferlog(server: Server, lines: int) -> list[str]:
+    """The log of transfers, once it has so many."""
+    assert server.settings.xferlog is not None
+    file = Path(server.settings.xferlog)
+    wait_until(lambda: file.read_bytes().count(b"\n") == lines, "xferlog")
+    return file.read_text("utf-8").splitlines()
+
+
+def test_an_anonymous_password_is_in_xferlog_and_nobody_elses(
+    start: Callable[..., Server], users_file: Path
+) -> None:
+    server = start(users=str(users_file))
+    with Client(server.port) as client:
+        client.log_in(password="bob@example.org").retrieve("RETR file")
+        client.say("NOOP")
+        assert client.say("USER alice").startswith("331")
+        assert client.say("PASS secret").startswith("230")
+        client.retrieve("RETR inner")
+        client.say("NOOP")
+    anonymous, alice = xferlog(server, 2)
+    assert anonymous.endswith(" o a bob@example.org ftp 0 * c")
+    assert alice.endswith(" o r alice ftp 0 * c")
+    assert "secret" not in server.log()
+    assert "bob@" not in server.log()
+
+
+def test_an_anonymous_password_that_is_long_is_cut(client: Client, server: Server) -> None:
+    with Client(server.port) as other:
+        other.log_in(password="x" * 5000).retrieve("RETR file")
+    assert f" a {'x' * MAIL_CHARACTERS_MAX} ftp " in xferlog(server, 1)[0]
+
+
+def test_paths_are_those_below_the_served_folder(
+    start: Callable[..., Server], users_file: Path
+) -> None:
+    server = start(users=str(users_file))
+    with Client(server.port) as client:
+        client.log_in("alice", "secret")
+        assert client.store("STOR up", b"data").startswith("226")
+        client.retrieve("RETR inner")
+        for command in (
+            "MKD made", "RMD made", "RNFR up", "RNTO new", "SITE CHMOD 600 new",
+            "MFMT 20240102030405 new", "SITE UTIME 20240102030406 new", "DELE new",
+        ):  # fmt: skip
+            assert client.say(command)[0] in "23", command
+    up, inner = xferlog(server, 2)
+    assert " /folder/up b _ i r alice " in up
+    assert " /folder/inner b _ o r alice " in inner
+    log = server.log()
+    for line in (
+        "direction=in path=/folder/up bytes=4",
+        "direction=out path=/folder/inner bytes=6",
+        "mkdir address=127.0.0.1 user=alice path=/folder/made",
+        "rmdir address=127.0.0.1 user=alice path=/folder/made",
+        "rename address=127.0.0.1 user=alice old=/folder/up new=/folder/new",
+        "chmod address=127.0.0.1 user=alice path=/folder/new mode=600",
+        "utime address=127.0.0.1 user=alice path=/folder/new modified=20240102030405",
+        "utime address=127.0.0.1 user=alice path=/folder/new modified=20240102030406",
+        "delete address=127.0.0.1 user=alice path=/folder/new",
+    ):
+        assert f" {line}" in log, line
