@@ -18,9 +18,12 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
+
+from headrace.serve.repeats import Repeats, Told
 
 __all__ = ["Log", "Transfer", "escape", "xferlog_line"]
 
@@ -63,6 +66,7 @@ class Log:
         file: None: standard error.
         xferlog: the file of transfers; None: they are events only.
         wall_s: seconds since 1970.
+        now_s: seconds that never go back.
 
     Raises:
         OSError: a file cannot be opened.
@@ -75,12 +79,15 @@ class Log:
         xferlog: str | None = None,
         *,
         wall_s: Callable[[], float] = time.time,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lost = 0
         self._lost_untold = 0
         self._is_json = form == "json"
         self._wall_s = wall_s
         self._second = (-1, "")
+        self._repeats = Repeats(now_s)
+        self._repeats_lock = threading.Lock()
         self._files = [file, xferlog]
         self._fds = [STANDARD_ERROR, -1]
         try:
@@ -105,6 +112,27 @@ class Log:
             self._write(0, line(wall_s, name, fields))
         except Exception as error:  # a value whose str() fails: still no reason to fall
             self._write(0, self._text_line(wall_s, "log_error", {"of": name, "error": repr(error)}))
+
+    def repeated(self, name: str, *, address: str, at_once: int = 1, **fields: object) -> None:
+        """An event that a client can cause again and again: see `headrace.serve.repeats`.
+
+        *at_once* lines of an address, and of a ``status`` if there is one; then they are gathered.
+        """
+        with self._repeats_lock:
+            told = self._repeats.note(name, {"address": address, **fields}, at_once)
+        if told is not None:
+            self._tell(told)
+
+    def tell_repeated(self, *, everything: bool = False) -> None:
+        """What was gathered and is due by now, or all of it; to be called about once a second."""
+        with self._repeats_lock:
+            due = list(self._repeats.due(everything=everything))
+        for told in due:
+            self._tell(told)
+
+    def _tell(self, told: Told) -> None:
+        count = told.events if told.events > 1 else None
+        self.event(told.name, **told.fields, count=count)
 
     def transfer(self, transfer: Transfer) -> None:
         """A transfer has ended: an event, and a line of the log of transfers."""
@@ -135,6 +163,7 @@ class Log:
 
     def close(self) -> None:
         """The files; later events are lost."""
+        self.tell_repeated(everything=True)
         for index, name in enumerate(self._files):
             fd, self._fds[index] = self._fds[index], -1
             if name is not None and fd not in (-1, STANDARD_ERROR):

@@ -179,6 +179,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.threads.shutdown(wait=True, cancel_futures=True)
         self._count_commands()
+        self.log.tell_repeated(everything=True)
 
     def reload(self) -> None:
         """SIGHUP: for the sessions that begin from now on; limits count for all."""
@@ -196,7 +197,7 @@ class Worker:
         meters.add(Meter.CONNECTIONS)
         if reason is not None:
             meters.add(Meter.REFUSED)
-            self.log.event("refused", address=session.address, reason=reason)
+            self.log.repeated("refused", address=session.address, reason=reason)
             return reason
         self.sessions.add(session)
         meters.add(Meter.CLIENTS)
@@ -300,6 +301,7 @@ class Worker:
         """How the worker is, once a second."""
         self._report_timer = self.loop.call_later(REPORT_S, self._report)
         self._count_commands()
+        self.log.tell_repeated()
         self._reporter.report()
 
     def _count_commands(self) -> None:

@@ -71,3 +71,19 @@ def test_paths_are_those_below_the_served_folder(
         "delete address=127.0.0.1 user=alice path=/folder/new",
     ):
         assert f" {line}" in log, line
+
+
+def test_refused_connections_are_a_line_at_once_and_then_a_number(
+    start: Callable[..., Server],
+) -> None:
+    server = start(clients_per_address_max=1)
+    with Client(server.port) as client:
+        client.log_in()
+        for _ in range(20):
+            with Client(server.port) as refused:
+                assert refused.answer().startswith("421")
+        assert server.log().count(" refused ") == 1
+        server.call(lambda: server.worker.log.tell_repeated(everything=True))
+    first, second = (line for line in server.log().splitlines() if " refused " in line)
+    assert "count" not in first
+    assert second.endswith(" count=19")

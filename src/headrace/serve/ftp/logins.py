@@ -40,7 +40,7 @@ def password(session: Session, command: Command) -> None:
     known = site.users.anonymous() if name in ANONYMOUS_NAMES else None
     if known is None:
         if site.gate.login_refused(session.address):
-            site.log.event("login_locked_out", address=session.address, user=name)
+            site.log.repeated("login_locked_out", address=session.address, user=name)
             session.send(command, reply(421, "Too many failed logins; come back later."))
             session.finish()
             return

@@ -82,7 +82,7 @@ class Session(Receiving):
         why_not = site.gate.admit(self._address)
         if why_not is not None:
             site.meters.add(Meter.REFUSED)
-            site.log.event("http_refused", address=self._address, why=why_not)
+            site.log.repeated("http_refused", address=self._address, why=why_not)
             answer = text(503, why_not, b"Retry-After: 10\r\n")
             self._transport.write(head(answer, minor=1, keep_alive=False) + _body(answer))
             self._close()
@@ -256,7 +256,7 @@ class Session(Receiving):
         self._drop_upload()
         self._request = None
         self._keep_alive = False
-        self._site.log.event(
+        self._site.log.repeated(
             "http_fault", address=self._address, status=fault.status, why=fault.reason
         )
         self._send(text(fault.status, fault.reason))
