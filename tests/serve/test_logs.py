@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -109,6 +110,23 @@ def test_escaped_text_is_printable_and_different_texts_stay_different(text):
     assert escape(escaped) == escaped or "\\" in escaped
     escaped.encode("utf-8")  # no surrogate is left
     assert unescaped(escaped) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "quota"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "gone"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (ConnectionResetError(), "ConnectionResetError"),
+        (EOFError(), "EOFError"),
+        (ValueError("odd"), "odd"),
+    ],
+    ids=repr,
+)
+def test_an_error_has_a_reason_that_is_never_empty(error, reason):
+    assert logs.reason_of(error) == reason
 
 
 @pytest.mark.parametrize(
@@ -265,6 +283,7 @@ def test_transfer_is_the_same_line_whichever_way_it_is_made(tmp_path):
     for transfer in (
         Transfer("/a b", "192.0.2.1", 7, 0.0, "joe"),
         Transfer("/ä\n", "::1", 10**12, 3.21049, "", incoming=True, complete=False, service="http"),
+        Transfer("/x", "::1", 1, 1.0, "", complete=False, reason="Input/output error"),
     ):
         rate = transfer.bytes / transfer.seconds if transfer.seconds else 0.0
         one.event("transfer", **logs._transfer_fields(transfer, rate))
@@ -273,3 +292,5 @@ def test_transfer_is_the_same_line_whichever_way_it_is_made(tmp_path):
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[0] == lines[1]
     assert lines[2] == lines[3]
+    assert lines[4] == lines[5]
+    assert 'complete=false reason="Input/output error" user=' in lines[4]

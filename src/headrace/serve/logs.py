@@ -13,6 +13,7 @@ counted, said once on standard error, and said in the log as soon as there is ro
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -25,7 +26,7 @@ from typing import NamedTuple
 
 from headrace.serve.repeats import Repeats, Told
 
-__all__ = ["Log", "Transfer", "escape", "xferlog_line"]
+__all__ = ["GONE", "Log", "Transfer", "escape", "reason_of", "xferlog_line"]
 
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
 LOG_MODE = 0o640
@@ -37,6 +38,22 @@ SHORT_TEXTS_MAX = 2048
 """Of values so short, so many are remembered as they are written."""
 PLAIN = re.compile(r"[^\s\"'=\\]+", re.ASCII)
 """What stands in text as it is."""
+GONE = "gone"
+"""Why a transfer has failed: its connection was reset, or ended too soon."""
+REASONS = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "quota",
+    errno.EFBIG: "too_large",
+    errno.EPIPE: GONE,
+    errno.ECONNRESET: GONE,
+    errno.ECONNABORTED: GONE,
+    errno.ENOTCONN: GONE,
+    errno.ETIMEDOUT: GONE,
+    errno.EHOSTUNREACH: GONE,
+    errno.ENETUNREACH: GONE,
+    errno.ENETDOWN: GONE,
+}
+"""One word for what happens every day; other errors are logged in their own words."""
 
 
 class Transfer(NamedTuple):
@@ -56,6 +73,8 @@ class Transfer(NamedTuple):
     binary: bool = True
     deleted: bool = False
     service: str = "ftp"
+    reason: str = ""
+    """Why it is not complete."""
 
 
 class Log:
@@ -220,6 +239,7 @@ def _transfer_fields(transfer: Transfer, rate: float) -> dict[str, object]:
         "seconds": round(transfer.seconds, 3),
         "bytes_per_s": round(rate),
         "complete": transfer.complete,
+        "reason": transfer.reason or None,
         "user": transfer.user,
         "address": transfer.address,
         "service": transfer.service,
@@ -228,14 +248,24 @@ def _transfer_fields(transfer: Transfer, rate: float) -> dict[str, object]:
 
 def _transfer_text(transfer: Transfer, rate: float) -> str:
     """The same as text, for a third of the time: HTTP writes a line for each file that it sends."""
+    why = f" reason={_text_value(transfer.reason)}" if transfer.reason else ""
     return (
         f"transfer direction={'in' if transfer.incoming else 'out'}"
         f" path={_text_value(transfer.path)} bytes={transfer.bytes}"
         f" seconds={round(transfer.seconds, 3)} bytes_per_s={round(rate)}"
-        f" complete={'true' if transfer.complete else 'false'}"
+        f" complete={'true' if transfer.complete else 'false'}{why}"
         f" user={_text_value(transfer.user)} address={_text_value(transfer.address)}"
         f" service={_text_value(transfer.service)}"
     )
+
+
+def reason_of(error: BaseException) -> str:
+    """An error, as the log says why something has failed; never empty."""
+    if isinstance(error, OSError):
+        known = REASONS.get(error.errno or 0) or error.strerror
+        if known:
+            return known
+    return str(error) or type(error).__name__
 
 
 def escape(text: str) -> str:

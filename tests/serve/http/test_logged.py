@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
+import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headrace.serve.http.uploads import Uploading
 from headrace.serve.passwords import Cost, hash_password
 
 
@@ -36,3 +41,42 @@ def test_paths_are_those_below_the_served_folder(
     assert "direction=out path=/docs/note.txt bytes=7" in log
     assert "direction=in path=/docs/up.txt bytes=4" in log
     assert " /docs/up.txt b _ i r alice http " in (tmp_path / "xferlog").read_text()
+
+
+def test_a_failed_transfer_has_its_reason(
+    serve: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = b"PUT /up HTTP/1.1\r\nHost: h\r\n"
+    chunked = put + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+
+    def failed() -> list[str]:
+        return re.findall(r" complete=false reason=(\S+) ", (tmp_path / "log").read_text())
+
+    with (folder / "huge").open("wb") as file:
+        file.truncate(64 * 2**20)
+    with serve(anonymous="rw", limit=["upload_bytes_max=8"]) as server:
+        server.raw(chunked + b"5\r\nhello\r\n")
+        assert failed() == ["too_large"]
+        with server.connect() as sock:
+            sock.sendall(chunked)
+            server.wait(lambda: any(each._uploading for each in server.sessions))
+        server.wait(lambda: len(failed()) == 2)
+        with server.connect() as sock:
+            sock.sendall(chunked)
+            server.wait(lambda: any(each._uploading for each in server.sessions))
+            server.check_later(10_000.0)
+            server.wait(lambda: len(failed()) == 3)
+        with server.connect() as sock:  # takes nothing of what it asks for
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(b"GET /huge HTTP/1.1\r\nHost: h\r\n\r\n")
+            server.wait(lambda: any(each._sending for each in server.sessions))
+            server.check_later(10_000.0)
+            server.check_later(20_000.0)
+            server.wait(lambda: len(failed()) == 4)
+        monkeypatch.setattr(Uploading, "take", full)
+        assert b" 507 " in server.raw(put + b"Content-Length: 4\r\n\r\ndata")
+    assert failed() == ["too_large", "gone", "stalled", "stalled", "disk_full"]
+
+
+def full(uploading: Uploading, data: bytes) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

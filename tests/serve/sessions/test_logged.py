@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from ftp_server import Client, Server, wait_until
+import pytest
+from ftp_server import Client, Server, reset, wait_until
 
 from headrace.serve.ftp.logins import MAIL_CHARACTERS_MAX
+from headrace.serve.ftp.receiving import Receiving
 
 
 def xferlog(server: Server, lines: int) -> list[str]:
@@ -87,3 +93,55 @@ def test_refused_connections_are_a_line_at_once_and_then_a_number(
     first, second = (line for line in server.log().splitlines() if " refused " in line)
     assert "count" not in first
     assert second.endswith(" count=19")
+
+
+def reasons(server: Server, count: int) -> list[str]:
+    """Of the transfers that have failed, once there are so many."""
+    found: list[str] = []
+
+    def all_there() -> bool:
+        found[:] = re.findall(r" complete=false reason=(\S+) ", server.log())
+        return len(found) >= count
+
+    wait_until(all_there, "failed transfers")
+    return found
+
+
+def begin_upload(client: Client) -> socket.socket:
+    """An upload of which a part has come."""
+    data = client.data()
+    assert client.say("STOR up").startswith("150")
+    data.sendall(b"a part")
+    return data
+
+
+def test_a_failed_transfer_has_its_reason(
+    start: Callable[..., Server], users_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(users=str(users_file), stall_timeout_s=0.3)
+    with Client(server.port) as client:
+        client.log_in("alice", "secret")
+        # The client ends the transfer, the session, the data connection, or does nothing.
+        data = begin_upload(client)
+        assert client.say("ABOR").startswith("426")
+        assert client.answer().startswith("226")
+        data.close()
+        data = begin_upload(client)
+        reset(data)
+        assert client.answer().startswith("426")
+        data = begin_upload(client)
+        assert client.answer().startswith("426")
+        data.close()
+        data = begin_upload(client)
+    assert reasons(server, 4) == ["aborted", "gone", "stalled", "session_ended"]
+    data.close()
+    with Client(server.port) as client:
+        client.log_in("small", "secret")
+        assert client.store("STOR up", b"x" * 1000).startswith("552")
+        monkeypatch.setattr(Receiving, "write", full)
+        assert client.store("STOR up", b"x").startswith("452")
+    assert reasons(server, 6)[4:] == ["quota", "disk_full"]
+
+
+def full(receiving: Receiving, data: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

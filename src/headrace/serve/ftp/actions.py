@@ -32,12 +32,13 @@ def abort(session: Session, command: Command) -> None:
     running = session.core.running
     lingering, session.lingering = session.lingering, None
     if lingering is not None and not lingering.drained():
+        lingering.transfer.reason = "aborted"
         lingering.abort()
         ended = True
     else:
         ended = False
     if session.transfer is not None:
-        session.transfer.fail(426, ABORTED)
+        session.transfer.fail(426, ABORTED, "aborted")
         ended = True
     elif session.stop_job is not None and running is not None and running is not command:
         session.stop_job[0] = True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.passive import reset
 from headrace.serve.ftp.progress import Pace, Progress
+from headrace.serve.logs import GONE, reason_of
 from headrace.serve.logs import Transfer as LoggedTransfer
 from headrace.serve.meters import Meter
 
@@ -53,6 +54,7 @@ class Transfer:
         "pace",
         "path",
         "progress",
+        "reason",
         "session",
         "sock",
         "timer",
@@ -75,6 +77,7 @@ class Transfer:
         self.done = 0
         self.offset = 0
         self.ended = False
+        self.reason = GONE  # the log's, should it fail
         self.watched = False
         self.progress = Progress(time.monotonic())
         self.timer: asyncio.TimerHandle | None = None
@@ -100,27 +103,32 @@ class Transfer:
     def succeed(self) -> None:
         raise NotImplementedError
 
-    def fail(self, code: int, text: str) -> None:
-        """Give up: the client's end is told by a reset, the session by a reply."""
+    def fail(self, code: int, text: str, reason: str = "") -> None:
+        """Give up: the client's end is told by a reset, the session by a reply.
+
+        *reason* is for the log; else it is the reply's text.
+        """
         if self.ended:
             return
         self.ended = True
         self.unwatch()
         self.release()
         self.drop_connection()
+        self.reason = reason or (GONE if text is ABORTED else text)
         self.log(complete=False)
         self.session.transfer_ended(self, code, text)
 
     def fail_with(self, error: OSError) -> None:
         """Say whose fault an error was (RFC 959 section 4.2.2: 426, 451, 452, 552)."""
+        reason = reason_of(error)
         if error.errno in PEER_ERRORS:
             self.fail(426, ABORTED)
         elif error.errno == errno.ENOSPC:
-            self.fail(452, "The disk is full; nothing was changed.")
+            self.fail(452, "The disk is full; nothing was changed.", reason)
         elif error.errno in (errno.EDQUOT, errno.EFBIG):
-            self.fail(552, "The quota is used up; nothing was changed.")
+            self.fail(552, "The quota is used up; nothing was changed.", reason)
         else:
-            self.fail(451, f"Local error: {error.strerror}.")
+            self.fail(451, f"Local error: {error.strerror}.", reason)
 
     def fail_with_mistake(self, error: Exception) -> None:
         """Ours, and not the client's."""
@@ -144,7 +152,7 @@ class Transfer:
                 path=self.served_path(),
                 bytes=moved,
             )
-            self.fail(426, "The data connection has stalled; transfer aborted.")
+            self.fail(426, "The data connection has stalled; transfer aborted.", "stalled")
 
     def moved(self) -> int:
         """How many bytes the client has sent, or taken."""
@@ -170,7 +178,7 @@ class Transfer:
         return self.path if self.user is None else self.user.served_path(self.path)
 
     def log(self, *, complete: bool) -> None:
-        """The line in xferlog, and the meters."""
+        """The line in xferlog, and the meters; `reason` has been set where it is not complete."""
         if not self.direction:
             return
         incoming = self.direction == "i"
@@ -193,5 +201,6 @@ class Transfer:
                 anonymous=user is not None and user.is_anonymous,
                 password=self.mail,
                 binary=not self.is_text,
+                reason="" if complete else self.reason,
             )
         )

@@ -25,7 +25,7 @@ from headrace.serve.http.connection import (
 )  # fmt: skip
 from headrace.serve.http.core import BodyPart, EndOfBody, Fault, Request
 from headrace.serve.http.pace import Progress
-from headrace.serve.http.receiving import UNWANTED_BYTES_MAX, Receiving
+from headrace.serve.http.receiving import STATUS_REASONS, UNWANTED_BYTES_MAX, Receiving
 from headrace.serve.http.refusals import refusal
 from headrace.serve.http.uploads import Uploading
 from headrace.serve.meters import Meter
@@ -106,7 +106,7 @@ class Session(Receiving):
             self._sending.close()
         if state != WORKING:
             # Else the thread has it, and whoever waits for the thread lets it go.
-            self._drop_upload()
+            self._drop_upload(self._why_ended)
         if self._admitted:
             self._admitted = False
             self._count(-1)
@@ -253,7 +253,7 @@ class Session(Receiving):
             self._send(outcome)
 
     def _fault(self, fault: Fault) -> None:
-        self._drop_upload()
+        self._drop_upload(STATUS_REASONS.get(fault.status, fault.reason))
         self._request = None
         self._keep_alive = False
         self._site.log.repeated(
