@@ -145,6 +145,9 @@ class Master:
             got = signal.sigtimedwait(SIGNALS, pause_s)
             number = 0 if got is None else got.si_signo
         if number in (signal.SIGTERM, signal.SIGINT):
+            if not self.ending:
+                seconds = self.site.settings.limits.drain_timeout_s
+                self.site.log.event("draining", signal=signal.Signals(number).name, seconds=seconds)
             self.ending = True
             # As long as one descriptor of a socket is open it listens, and nobody would accept.
             self.close_sockets()
@@ -191,6 +194,7 @@ class Master:
             if not child.pid and child.restart_s <= time.monotonic():
                 self.board.count_restart()
                 self.fork(number)
+                self.site.log.event("worker_replaced", pid=child.pid)
 
     def fork(self, number: int) -> None:
         child = self.children[number]

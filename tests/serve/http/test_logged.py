@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from headrace.serve.http.session import REFUSALS_AT_ONCE
 from headrace.serve.http.uploads import Uploading
 from headrace.serve.passwords import Cost, hash_password
 
@@ -80,3 +81,62 @@ def test_a_failed_transfer_has_its_reason(
 
 def full(uploading: Uploading, data: bytes) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def events(tmp_path: Path, name: str) -> list[str]:
+    """What the lines of one event say behind its name."""
+    lines = (tmp_path / "log").read_text("utf-8").splitlines()
+    return [line.split(" ", 2)[2] for line in lines if line.split(" ")[1] == name]
+
+
+def test_a_request_that_is_refused_is_a_line(
+    serve: Callable[..., Any], users: Path, tmp_path: Path
+) -> None:
+    with serve(users=str(users)) as server:
+        assert server.ask("GET", "/missing%20%C3%A4?secret=1").status == 404
+        assert server.ask("DELETE", "/small").status == 405
+        assert server.ask("GET", "/missing", Authorization=basic("alice")).status == 404
+        assert server.ask("PUT", "/new", b"x", Authorization=basic("bob")).status == 403
+        assert server.ask("PUT", "/no/new", b"x", Authorization=basic("alice")).status == 409
+        assert b" 400 " in server.raw(b"GET /%zz?secret=1 HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert server.ask("GET", "/small").status == 200
+    address = "address=127.0.0.1"
+    assert events(tmp_path, "http_request_refused") == [
+        f'{address} status=404 method=GET path="/missing ä" user=anonymous',
+        f"{address} status=405 method=DELETE path=/small user=anonymous",
+        f"{address} status=404 method=GET path=/docs/missing user=alice",
+        f"{address} status=403 method=PUT path=/new user=bob",
+        f"{address} status=409 method=PUT path=/docs/no/new user=alice",
+        f"{address} status=400 method=GET path=/%zz user=anonymous",
+    ]
+
+
+def test_requests_that_are_refused_again_and_again_are_some_lines_and_a_number(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    with serve() as server:
+        server.raw(b"GET /missing HTTP/1.1\r\nHost: h\r\n\r\n" * 300)
+        server.ask("DELETE", "/small")
+    refused = events(tmp_path, "http_request_refused")
+    assert len([line for line in refused if "status=404" in line]) == REFUSALS_AT_ONCE + 1
+    assert refused[-1].endswith(f" count={300 - REFUSALS_AT_ONCE}")
+    assert "status=405" in refused[-2]
+
+
+def test_logins_are_logged_once_for_each_connection_and_failures_with_their_name(
+    serve: Callable[..., Any], users: Path, tmp_path: Path
+) -> None:
+    limits = ["login_delay_s_max=0", "login_failures_max=2"]
+    with serve(users=str(users), limit=limits) as server:
+        request = f"GET /note.txt HTTP/1.1\r\nHost: h\r\nAuthorization: {basic('alice')}\r\n\r\n"
+        for _ in range(2):
+            server.raw(request.encode() * 3)
+        for name in ("alice", "bob", "eve"):
+            server.ask("GET", "/", Authorization=basic(name, "wrong"))
+    assert events(tmp_path, "http_login") == ["address=127.0.0.1 user=alice"] * 2
+    assert events(tmp_path, "http_login_failed") == [
+        "address=127.0.0.1 user=alice",
+        "address=127.0.0.1 user=bob",
+    ]
+    assert events(tmp_path, "lockout_begins") == ["address=127.0.0.1 user=bob seconds=900.0"]
+    assert "wrong" not in (tmp_path / "log").read_text()

@@ -145,3 +145,27 @@ def test_a_failed_transfer_has_its_reason(
 
 def full(receiving: Receiving, data: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_logins_failures_and_the_lockout_are_lines(
+    start: Callable[..., Server], users_file: Path
+) -> None:
+    server = start(users=str(users_file), login_delay_s_max=0.0, login_failures_max=2)
+    with Client(server.port) as client:
+        client.log_in()
+        for name in ("alice", "eve"):
+            client.say(f"USER {name}")
+            assert client.say("PASS wrong").startswith("530")
+    for _ in range(3):
+        with Client(server.port) as client:
+            client.answer()
+            client.say("USER alice")
+            assert client.say("PASS secret").startswith("421")
+    said = [line.split(" ", 1)[1] for line in server.log().splitlines()]
+    assert said == [
+        "login address=127.0.0.1 user=anonymous",
+        "login_failed address=127.0.0.1 user=alice",
+        "login_failed address=127.0.0.1 user=eve",
+        "lockout_begins address=127.0.0.1 user=eve seconds=900.0",
+        "login_locked_out address=127.0.0.1 user=alice",  # and two more, gathered
+    ]

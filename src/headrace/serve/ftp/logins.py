@@ -55,8 +55,7 @@ def password(session: Session, command: Command) -> None:
         if session.closing or session.core.running is not command:
             if found is None and error is None:
                 # Who does not wait for the answer has failed all the same.
-                site.gate.login_failed(session.address)
-                site.meters.add(Meter.LOGINS_FAILED)
+                site.login_failed("login_failed", session.address, name)
             return
         if found is not None:
             welcome(session, command, found)
@@ -79,8 +78,7 @@ def welcome(session: Session, command: Command, found: User) -> None:
         return
     state = session.core.state
     state.log_in(found)
-    if not found.is_anonymous:
-        site.log.event("login", address=session.address, user=found.name)
+    site.log.event("login", address=session.address, user=found.name)
     site.meters.add(Meter.LOGINS)
     session.answer(command, 230, "Logged in.")
 
@@ -88,9 +86,7 @@ def welcome(session: Session, command: Command, found: User) -> None:
 def refuse(session: Session, command: Command, name: str) -> None:
     """After a delay: whoever tries passwords must not be fast."""
     site = session.site
-    delay_s = site.gate.login_failed(session.address)
-    site.meters.add(Meter.LOGINS_FAILED)
-    site.log.event("login_failed", address=session.address, user=name)
+    delay_s = site.login_failed("login_failed", session.address, name)
     session.attempts += 1
 
     def tell() -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headrace.serve.http import access
+from headrace.serve import paths
+from headrace.serve.http import access, targets
 from headrace.serve.http.answering import Slow, answer_status, answer_to
 from headrace.serve.http.answers import Answer, head, text
 from headrace.serve.http.connection import (
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 PENDING_BYTES_MAX = 64 * 1024
 # Requests answered in one turn, before the other connections have theirs.
 REQUESTS_PER_TURN_MAX = 32
+# Of an address, with the same status: lines of their own.  A page with some links that lead nowhere
+# is told link by link; a scanner by the number.
+REFUSALS_AT_ONCE = 10
 
 
 class Session(Receiving):
@@ -50,7 +55,9 @@ class Session(Receiving):
         status_only: only the status page is served here, to everybody: a metrics address.
     """
 
-    __slots__ = ("_admitted", "_draining", "_keep_alive", "_registry", "_status_only")
+    __slots__ = (
+        "_admitted", "_draining", "_keep_alive", "_login_logged", "_registry", "_status_only",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +72,7 @@ class Session(Receiving):
         self._status_only = status_only
         self._admitted = self._draining = False
         self._keep_alive = True
+        self._login_logged = ""  # whose login of this connection the log has
 
     def __repr__(self) -> str:
         return (
@@ -210,31 +218,38 @@ class Session(Receiving):
         elif site.settings.tls_required and not self._tls:
             self._send(refusal(403, "passwords are taken by https only", request))
         elif (known := site.users.recall(*claimed)) is not None:
-            self._user = known
-            self._perform(answer_to(site, request, known, self._address))
+            self._perform_for(known, request)
         elif site.gate.login_refused(self._address):
             self._send(refusal(429, "too many failed logins", request, b"Retry-After: 900\r\n"))
         else:
-            users = site.users
-            self._in_thread(lambda: users.verify(*claimed), self._logged_in, self._left)
+            name, _ = claimed
+            self._in_thread(
+                partial(site.users.verify, *claimed),
+                partial(self._logged_in, name),
+                partial(self._left, name),
+            )
 
-    def _left(self, user: User | None) -> None:
+    def _perform_for(self, user: User, request: Request) -> None:
+        """Who it is is known; it is logged once, since each request says it again."""
+        self._user = user
+        if user.name != self._login_logged:
+            self._login_logged = user.name
+            self._site.log.event("http_login", address=self._address, user=user.name)
+        self._perform(answer_to(self._site, request, user, self._address))
+
+    def _left(self, name: str, user: User | None) -> None:
         """Who does not wait for the answer has failed all the same."""
         if user is None:
-            self._site.gate.login_failed(self._address)
-            self._site.meters.add(Meter.LOGINS_FAILED)
+            self._site.login_failed("http_login_failed", self._address, name)
 
-    def _logged_in(self, user: User | None) -> None:
+    def _logged_in(self, name: str, user: User | None) -> None:
         site, request = self._site, self._request
         assert request is not None
         if user is not None:
-            self._user = user
             site.meters.add(Meter.LOGINS)
-            self._perform(answer_to(site, request, user, self._address))
+            self._perform_for(user, request)
             return
-        delay_s = site.gate.login_failed(self._address)
-        site.meters.add(Meter.LOGINS_FAILED)
-        site.log.event("http_login_failed", address=self._address)
+        delay_s = site.login_failed("http_login_failed", self._address, name)
         self._state = WORKING
         answer = refusal(401, "that is not right", request, access.CHALLENGE)
         self._loop.call_later(delay_s, self._send_later, answer)
@@ -268,6 +283,8 @@ class Session(Receiving):
         request = self._request
         minor = 1
         if request is not None:
+            if answer.status >= 400:
+                self._log_refused(request, answer.status)
             minor = request.minor
             if request.method == b"HEAD":
                 answer.without_body()
@@ -279,6 +296,24 @@ class Session(Receiving):
         if self._user is not None:
             rate = self._user.rate_bytes_per_s_max or rate
         self._send_out(head(answer, minor=minor, keep_alive=self._keep_alive), answer, rate)
+
+    def _log_refused(self, request: Request, status: int) -> None:
+        user = self._user
+        try:
+            path = targets.parse(request.target).path
+        except targets.BadTarget:
+            path = paths.decode(request.target.partition(b"?")[0])  # as it was sent
+        else:
+            path = path if user is None else user.served_path(path)
+        self._site.log.repeated(
+            "http_request_refused",
+            address=self._address,
+            at_once=REFUSALS_AT_ONCE,
+            status=status,
+            method=request.method.decode("ascii", "replace"),
+            path=path,
+            user=None if user is None else user.name,
+        )
 
     def _decide_end(self, request: Request) -> None:
         """A body that is not wanted: is it worth to read on, to keep the connection?"""
