@@ -38,7 +38,7 @@ def abort(session: Session, command: Command) -> None:
     else:
         ended = False
     if session.transfer is not None:
-        session.transfer.fail(426, ABORTED, "aborted")
+        session.transfer.fail_as("aborted", 426, ABORTED)
         ended = True
     elif session.stop_job is not None and running is not None and running is not command:
         session.stop_job[0] = True

@@ -103,18 +103,22 @@ class Transfer:
     def succeed(self) -> None:
         raise NotImplementedError
 
-    def fail(self, code: int, text: str, reason: str = "") -> None:
-        """Give up: the client's end is told by a reset, the session by a reply.
+    def fail_as(self, reason: str, code: int, text: str) -> None:
+        """fail(), with a reason for the log; else that is the reply's text."""
+        if not self.ended:
+            self.reason = reason
+        self.fail(code, text)
 
-        *reason* is for the log; else it is the reply's text.
-        """
+    def fail(self, code: int, text: str) -> None:
+        """Give up: the client's end is told by a reset, the session by a reply."""
         if self.ended:
             return
         self.ended = True
         self.unwatch()
         self.release()
         self.drop_connection()
-        self.reason = reason or (GONE if text is ABORTED else text)
+        if self.reason == GONE and text is not ABORTED:
+            self.reason = text
         self.log(complete=False)
         self.session.transfer_ended(self, code, text)
 
@@ -124,11 +128,11 @@ class Transfer:
         if error.errno in PEER_ERRORS:
             self.fail(426, ABORTED)
         elif error.errno == errno.ENOSPC:
-            self.fail(452, "The disk is full; nothing was changed.", reason)
+            self.fail_as(reason, 452, "The disk is full; nothing was changed.")
         elif error.errno in (errno.EDQUOT, errno.EFBIG):
-            self.fail(552, "The quota is used up; nothing was changed.", reason)
+            self.fail_as(reason, 552, "The quota is used up; nothing was changed.")
         else:
-            self.fail(451, f"Local error: {error.strerror}.", reason)
+            self.fail_as(reason, 451, f"Local error: {error.strerror}.")
 
     def fail_with_mistake(self, error: Exception) -> None:
         """Ours, and not the client's."""
@@ -152,7 +156,7 @@ class Transfer:
                 path=self.served_path(),
                 bytes=moved,
             )
-            self.fail(426, "The data connection has stalled; transfer aborted.", "stalled")
+            self.fail_as("stalled", 426, "The data connection has stalled; transfer aborted.")
 
     def moved(self) -> int:
         """How many bytes the client has sent, or taken."""
