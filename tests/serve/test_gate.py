@@ -167,3 +167,13 @@ def test_failures_count_over_all_workers_and_outlive_them(clock, views):
     clock.now_s += 100
     assert not gates[0].login_refused("a")
     assert gates[0].login_failed("a") == 1.0
+
+
+def test_lockout_begins_with_one_failure_and_only_that_one(clock):
+    gate = gate_of(clock, login_failures_max=3, login_lockout_s=100.0)
+    begins = []
+    for _ in range(5):
+        gate.login_failed("192.0.2.1")
+        begins.append(gate.lockout_begins("192.0.2.1"))
+    assert begins == [False, False, True, False, False]
+    assert not gate.lockout_begins("192.0.2.2")

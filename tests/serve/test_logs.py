@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -47,7 +49,7 @@ def json_log(tmp_path: Path):
 
 
 def lines(file: Path) -> list[str]:
-    return file.read_text().split("\n")[:-1]
+    return file.read_text("utf-8").split("\n")[:-1]
 
 
 def test_event_is_a_line_of_text(log, tmp_path):
@@ -77,7 +79,7 @@ def test_nothing_that_a_client_says_begins_a_line_or_reaches_a_terminal(
     json_log.event("login", user=text, after="x")
     written = lines(tmp_path / "log")
     assert len(written) == 3
-    assert all(line.isprintable() and line.isascii() for line in written)
+    assert all(line.isprintable() for line in written)
     assert written[0].endswith(" after=x")
     assert json.loads(written[2])["user"] == escape(text)
     (transfer,) = lines(tmp_path / "xferlog")
@@ -85,14 +87,80 @@ def test_nothing_that_a_client_says_begins_a_line_or_reaches_a_terminal(
     assert len(transfer.split(" ")) == 18
 
 
+ESCAPE = re.compile(r"\\(?:(\\)|x(..)|u(....)|U(........))")
+
+
+def unescaped(text: str) -> str:
+    """What was escaped; a byte of more than ASCII is a surrogate escape again."""
+
+    def back(found: re.Match[str]) -> str:
+        backslash, byte, short, long = found.groups()
+        if backslash:
+            return backslash
+        code = int(byte or short or long, 16)
+        return chr(code + 0xDC00 if byte and code >= 0x80 else code)
+
+    return ESCAPE.sub(back, text)
+
+
 @given(text=st.text(st.characters() | st.sampled_from("\n\r\x1b\udc80\\"), max_size=50))
 def test_escaped_text_is_printable_and_different_texts_stay_different(text):
     escaped = escape(text)
     assert escaped.isprintable()
     assert escape(escaped) == escaped or "\\" in escaped
-    back = escaped.encode("ascii", "backslashreplace").decode("ascii")
-    assert back.isprintable()
-    assert escape(text + "\n") != escape(text + "\\n")
+    escaped.encode("utf-8")  # no surrogate is left
+    assert unescaped(escaped) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "quota"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "gone"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (ConnectionResetError(), "ConnectionResetError"),
+        (EOFError(), "EOFError"),
+        (ValueError("odd"), "odd"),
+    ],
+    ids=repr,
+)
+def test_an_error_has_a_reason_that_is_never_empty(error, reason):
+    assert logs.reason_of(error) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("/ümlaut/日本.txt", "/ümlaut/日本.txt"),
+        ("\udcfc", r"\xfc"),  # a byte that is no UTF-8
+        ("\x1b", r"\x1b"),
+        ("\x85", r"\u0085"),  # C1, which is two bytes in UTF-8
+        ("\udc85", r"\x85"),
+        ("\xa0", r"\u00a0"),
+        ("\u202e", r"\u202e"),
+        ("\u2028", r"\u2028"),
+        ("\ud800", r"\ud800"),
+        ("\U000e0001", r"\U000e0001"),
+        (r"\xfc", r"\\xfc"),
+    ],
+    ids=ascii,
+)
+def test_printable_characters_stand_as_they_are_and_others_as_nothing_else_does(
+    log, json_log, tmp_path, text, written
+):
+    log.transfer(Transfer(text, "192.0.2.1", 1, 1.0, "joe"))
+    log.event("mkdir", path=text)
+    json_log.event("mkdir", path=text)
+    transfer, event, in_json = lines(tmp_path / "log")
+    assert [word for word in transfer.split() if word.startswith("path=")] in (
+        [f"path={written}"],
+        [f'path="{written}"'],
+    )
+    assert event.endswith((f"path={written}", f'path="{written}"'))
+    assert json.loads(in_json)["path"] == written
+    assert "日" not in text or "日" in in_json
+    assert lines(tmp_path / "xferlog")[0].split(" ")[8] == written
 
 
 def test_value_that_is_very_long_is_cut(log, tmp_path):
@@ -215,6 +283,7 @@ def test_transfer_is_the_same_line_whichever_way_it_is_made(tmp_path):
     for transfer in (
         Transfer("/a b", "192.0.2.1", 7, 0.0, "joe"),
         Transfer("/ä\n", "::1", 10**12, 3.21049, "", incoming=True, complete=False, service="http"),
+        Transfer("/x", "::1", 1, 1.0, "", complete=False, reason="Input/output error"),
     ):
         rate = transfer.bytes / transfer.seconds if transfer.seconds else 0.0
         one.event("transfer", **logs._transfer_fields(transfer, rate))
@@ -223,3 +292,5 @@ def test_transfer_is_the_same_line_whichever_way_it_is_made(tmp_path):
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[0] == lines[1]
     assert lines[2] == lines[3]
+    assert lines[4] == lines[5]
+    assert 'complete=false reason="Input/output error" user=' in lines[4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import os
 import shutil
 import socket
 import ssl
@@ -301,3 +302,29 @@ def test_clients_of_other_workers_count_against_the_limit(site_of):
     other.add(Meter.HTTP_SESSIONS)
     assert site.gate.admit("a") is None
     assert site.gate.admit("b") == "too many clients"
+
+
+def test_worker_says_what_was_wrong_at_a_reload_only_if_the_master_has_not(site_of, tmp_path):
+    users = tmp_path / "users"
+    users.write_text("")
+    site = site_of(users=str(users))
+
+    def reload_in_worker() -> None:
+        pid = os.fork()
+        if not pid:
+            site.reload()
+            os._exit(0)
+        assert os.waitpid(pid, 0) == (pid, 0)
+
+    users.write_text("wrong\n")
+    site.reload()
+    reload_in_worker()
+    assert (tmp_path / "log").read_text().count("reload_failed") == 1
+    users.write_text("wrong: in another way\n")
+    reload_in_worker()
+    assert (tmp_path / "log").read_text().count("reload_failed") == 2
+    users.write_text("")
+    assert site.reload()
+    users.write_text("wrong\n")
+    reload_in_worker()
+    assert (tmp_path / "log").read_text().count("reload_failed") == 3

@@ -90,6 +90,13 @@ class Gate:
         )
         return failures >= self.limits.login_failures_max
 
+    def lockout_begins(self, address: str) -> bool:
+        """Whether the failure that was counted just now is the one that locks the address out."""
+        failures = self._meters.failures(
+            address_key(address), self._now(), self.limits.login_lockout_s
+        )
+        return failures == self.limits.login_failures_max
+
 
 def address_key(address: str) -> str:
     """An address as it is counted: IPv4 itself, IPv6 by its /64; what is no address, itself."""

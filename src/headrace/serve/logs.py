@@ -3,7 +3,8 @@
 Text is ``2026-11-27T14:17:05.123Z event key=value key="a value"``, JSON one object a line.  A line
 is one write(2) to a descriptor with O_APPEND, so that all workers may share a file.
 Nothing that a client sends can begin a line, move a terminal's cursor or change its colours: what
-is not printable is escaped, in text and JSON alike.
+is not printable is escaped, in text and JSON alike.  What is printable stands there as it is, in
+UTF-8, whatever the locale says: logs are read elsewhere than they are written.
 
 Logging never fails and never stops the server.  What could not be written (the disk is full) is
 counted, said once on standard error, and said in the log as soon as there is room again.
@@ -12,16 +13,20 @@ counted, said once on standard error, and said in the log as soon as there is ro
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Log", "Transfer", "escape", "xferlog_line"]
+from headrace.serve.repeats import Repeats, Told
+
+__all__ = ["GONE", "Log", "Transfer", "escape", "reason_of", "xferlog_line"]
 
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
 LOG_MODE = 0o640
@@ -33,6 +38,22 @@ SHORT_TEXTS_MAX = 2048
 """Of values so short, so many are remembered as they are written."""
 PLAIN = re.compile(r"[^\s\"'=\\]+", re.ASCII)
 """What stands in text as it is."""
+GONE = "gone"
+"""Why a transfer has failed: its connection was reset, or ended too soon."""
+REASONS = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "quota",
+    errno.EFBIG: "too_large",
+    errno.EPIPE: GONE,
+    errno.ECONNRESET: GONE,
+    errno.ECONNABORTED: GONE,
+    errno.ENOTCONN: GONE,
+    errno.ETIMEDOUT: GONE,
+    errno.EHOSTUNREACH: GONE,
+    errno.ENETUNREACH: GONE,
+    errno.ENETDOWN: GONE,
+}
+"""One word for what happens every day; other errors are logged in their own words."""
 
 
 class Transfer(NamedTuple):
@@ -52,6 +73,8 @@ class Transfer(NamedTuple):
     binary: bool = True
     deleted: bool = False
     service: str = "ftp"
+    reason: str = ""
+    """Why it is not complete."""
 
 
 class Log:
@@ -62,6 +85,7 @@ class Log:
         file: None: standard error.
         xferlog: the file of transfers; None: they are events only.
         wall_s: seconds since 1970.
+        now_s: seconds that never go back.
 
     Raises:
         OSError: a file cannot be opened.
@@ -74,12 +98,15 @@ class Log:
         xferlog: str | None = None,
         *,
         wall_s: Callable[[], float] = time.time,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lost = 0
         self._lost_untold = 0
         self._is_json = form == "json"
         self._wall_s = wall_s
         self._second = (-1, "")
+        self._repeats = Repeats(now_s)
+        self._repeats_lock = threading.Lock()
         self._files = [file, xferlog]
         self._fds = [STANDARD_ERROR, -1]
         try:
@@ -104,6 +131,27 @@ class Log:
             self._write(0, line(wall_s, name, fields))
         except Exception as error:  # a value whose str() fails: still no reason to fall
             self._write(0, self._text_line(wall_s, "log_error", {"of": name, "error": repr(error)}))
+
+    def repeated(self, name: str, *, address: str, at_once: int = 1, **fields: object) -> None:
+        """An event that a client can cause again and again: see `headrace.serve.repeats`.
+
+        *at_once* lines of an address, and of a ``status`` if there is one; then they are gathered.
+        """
+        with self._repeats_lock:
+            told = self._repeats.note(name, {"address": address, **fields}, at_once)
+        if told is not None:
+            self._tell(told)
+
+    def tell_repeated(self, *, everything: bool = False) -> None:
+        """What was gathered and is due by now, or all of it; to be called about once a second."""
+        with self._repeats_lock:
+            due = list(self._repeats.due(everything=everything))
+        for told in due:
+            self._tell(told)
+
+    def _tell(self, told: Told) -> None:
+        count = told.events if told.events > 1 else None
+        self.event(told.name, **told.fields, count=count)
 
     def transfer(self, transfer: Transfer) -> None:
         """A transfer has ended: an event, and a line of the log of transfers."""
@@ -134,6 +182,7 @@ class Log:
 
     def close(self) -> None:
         """The files; later events are lost."""
+        self.tell_repeated(everything=True)
         for index, name in enumerate(self._files):
             fd, self._fds[index] = self._fds[index], -1
             if name is not None and fd not in (-1, STANDARD_ERROR):
@@ -151,7 +200,7 @@ class Log:
         for key, value in fields.items():
             if value is not None:
                 line[key] = _json_value(value)
-        return json.dumps(line, ensure_ascii=True, allow_nan=False) + "\n"
+        return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _stamp(self, wall_s: float) -> str:
         """RFC 3339 section 5.6, in UTC; the part that stays for a second is made once in it."""
@@ -163,7 +212,8 @@ class Log:
         return f"{known[1]}.{int((wall_s - second) * 1000):03d}Z"
 
     def _write(self, index: int, line: str) -> None:
-        data = line.encode("ascii", "backslashreplace")
+        # Surrogates have been escaped; were one left, the line must be written all the same.
+        data = line.encode("utf-8", "backslashreplace")
         fd = self._fds[index]
         try:
             written = os.write(fd, data) if fd >= 0 else 0
@@ -189,6 +239,7 @@ def _transfer_fields(transfer: Transfer, rate: float) -> dict[str, object]:
         "seconds": round(transfer.seconds, 3),
         "bytes_per_s": round(rate),
         "complete": transfer.complete,
+        "reason": transfer.reason or None,
         "user": transfer.user,
         "address": transfer.address,
         "service": transfer.service,
@@ -197,20 +248,31 @@ def _transfer_fields(transfer: Transfer, rate: float) -> dict[str, object]:
 
 def _transfer_text(transfer: Transfer, rate: float) -> str:
     """The same as text, for a third of the time: HTTP writes a line for each file that it sends."""
+    why = f" reason={_text_value(transfer.reason)}" if transfer.reason else ""
     return (
         f"transfer direction={'in' if transfer.incoming else 'out'}"
         f" path={_text_value(transfer.path)} bytes={transfer.bytes}"
         f" seconds={round(transfer.seconds, 3)} bytes_per_s={round(rate)}"
-        f" complete={'true' if transfer.complete else 'false'}"
+        f" complete={'true' if transfer.complete else 'false'}{why}"
         f" user={_text_value(transfer.user)} address={_text_value(transfer.address)}"
         f" service={_text_value(transfer.service)}"
     )
 
 
-def escape(text: str) -> str:
-    """Text without anything that is not printable: ``\\xNN`` for bytes, ``\\uNNNN`` for the rest.
+def reason_of(error: BaseException) -> str:
+    """An error, as the log says why something has failed; never empty."""
+    if isinstance(error, OSError):
+        known = REASONS.get(error.errno or 0) or error.strerror
+        if known:
+            return known
+    return str(error) or type(error).__name__
 
-    Bytes that are no UTF-8 (surrogate escapes) become ``\\xNN``; a backslash becomes two.
+
+def escape(text: str) -> str:
+    """Text without anything that is not printable; different texts stay different.
+
+    ``\\xNN`` is a byte: a control character of ASCII, or one that is no UTF-8 (a surrogate escape).
+    ``\\uNNNN`` and ``\\UNNNNNNNN`` are characters.  A backslash becomes two.
     """
     if text.isprintable() and "\\" not in text:
         return text
@@ -224,8 +286,8 @@ def _escaped(character: str) -> str:
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
-        code -= 0xDC00
-    if code < 0x100:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 

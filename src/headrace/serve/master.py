@@ -162,6 +162,9 @@ class Master:
         got = signal.sigtimedwait(SIGNALS, max(0.0, pause_s))
         number = 0 if got is None else got.si_signo
         if number in (signal.SIGTERM, signal.SIGINT):
+            if not self.ending:
+                seconds = self.site.settings.limits.drain_timeout_s
+                self.site.log.event("draining", signal=signal.Signals(number).name, seconds=seconds)
             self.begin_end()
         elif number == signal.SIGHUP:
             self.site.reload()
@@ -229,6 +232,7 @@ class Master:
                 is_first = not child.began_s
                 if self.fork(number) and not is_first:
                     self.board.count_restart()
+                    self.site.log.event("worker_replaced", pid=child.pid)
 
     def fork(self, number: int) -> bool:
         """Begin a worker; False: there is no room for a process, it is tried again later."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import mmap
 import os
 import re
 import ssl
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from headrace.serve.gate import Gate
 from headrace.serve.http.figures import Status
 from headrace.serve.logs import Log
-from headrace.serve.meters import Meters
+from headrace.serve.meters import Meter, Meters
 from headrace.serve.settings import BadSettings, Settings
 from headrace.serve.tree import Tree
 from headrace.serve.users import BadUsers, User, Users
@@ -22,6 +24,7 @@ __all__ = ["Site"]
 
 # A chain of certificates is a few kilobytes.
 PEM_BYTES_MAX = 1024 * 1024
+DIGEST_BYTES = 16
 
 
 class Site:
@@ -58,6 +61,9 @@ class Site:
             self.tree.close()
             raise
         self.gate = Gate(settings.limits, now, self.meters)
+        # Of what the master's latest reload came to, in memory that the workers share.
+        self._masters_outcome = mmap.mmap(-1, DIGEST_BYTES)
+        self._pid = os.getpid()  # the master's
         # Homes are open while somebody is in them, so that their number is the sessions' affair.
         self._homes: weakref.WeakValueDictionary[str, Tree] = weakref.WeakValueDictionary()
 
@@ -78,6 +84,19 @@ class Site:
             self._homes[user.home] = tree
         return tree
 
+    def login_failed(self, event: str, address: str, user: str) -> float:
+        """Count and log a failure, and the lock-out that begins with it.
+
+        Answers the seconds to wait before the client is told.
+        """
+        delay_s = self.gate.login_failed(address)
+        self.meters.add(Meter.LOGINS_FAILED)
+        self.log.event(event, address=address, user=user)
+        if self.gate.lockout_begins(address):
+            seconds = self.settings.limits.login_lockout_s
+            self.log.event("lockout_begins", address=address, user=user, seconds=seconds)
+        return delay_s
+
     def reload(self) -> bool:
         """Users, certificate and limits again, for the sessions that begin from now on.
 
@@ -97,13 +116,27 @@ class Site:
         except Exception as error:
             # Also what nobody foresaw: a mistake here is no reason to drop ten thousand clients.
             why = str(error) if isinstance(error, BadSettings) else repr(error)
-            self.log.event("reload_failed", error=why, pid=os.getpid())
+            if self._is_news(why):
+                self.log.event("reload_failed", error=why, pid=os.getpid())
             return False
+        self._is_news("")
         self.users = users
         self.tls = tls
         self.gate.limits = settings.limits
         self.settings = dataclasses.replace(self.settings, limits=settings.limits)
         self.log.event("reloaded", users=len(users), pid=os.getpid())
+        return True
+
+    def _is_news(self, error: str) -> bool:
+        """What a reload came to, empty where nothing is wrong: is it to be logged here?
+
+        A worker, which reloads after the master, has nothing to add unless it differs.
+        """
+        data = error.encode("utf-8", "replace")
+        digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+        if os.getpid() != self._pid:
+            return self._masters_outcome[:] != digest
+        self._masters_outcome[:] = digest
         return True
 
     def close(self) -> None:

@@ -98,6 +98,10 @@ class User:
     def is_anonymous(self) -> bool:
         return self.name in ANONYMOUS_NAMES
 
+    def served_path(self, path: str) -> str:
+        """A path of this user's, from the served folder on: what an administrator knows it by."""
+        return path if self.home == "/" else self.home + path.rstrip("/")
+
 
 @dataclass(frozen=True, slots=True)
 class UserLine:

@@ -190,6 +190,7 @@ class Worker:
         for pool in (self.files, self.passwords, self.digests):
             pool.shut_down()
         self._count_commands()
+        self.log.tell_repeated(everything=True)
 
     def reload(self) -> None:
         """SIGHUP: for the sessions that begin from now on; limits count for all."""
@@ -207,7 +208,7 @@ class Worker:
         meters.add(Meter.CONNECTIONS)
         if reason is not None:
             meters.add(Meter.REFUSED)
-            self.log.event("refused", address=session.address, reason=reason)
+            self.log.repeated("refused", address=session.address, reason=reason)
             return reason
         self.sessions.add(session)
         session.places = 1
@@ -341,6 +342,7 @@ class Worker:
         self._report_timer = self.loop.call_later(REPORT_S, self._report)
         self._board.beat(self._number)
         self._count_commands()
+        self.log.tell_repeated()
         self._reporter.report()
 
     def _count_commands(self) -> None:

@@ -35,6 +35,7 @@ def abort(session: Session, command: Command) -> None:
     running = session.core.running
     lingering, session.lingering = session.lingering, None
     if lingering is not None and not lingering.drained():
+        lingering.transfer.reason = "aborted"
         lingering.abort()
         ended = True
     else:
@@ -42,7 +43,7 @@ def abort(session: Session, command: Command) -> None:
     if session.transfer is not None and session.transfer.waits(command):
         return  # transfer_ended() answers
     if session.transfer is not None:
-        session.transfer.fail(426, ABORTED)
+        session.transfer.fail_as("aborted", 426, ABORTED)
         ended = True
     elif running is not None and running is not command:
         end_job(session, running)

@@ -65,7 +65,7 @@ def active(session: Session, command: Command) -> None:
     family = socket.AF_INET6 if family_number == IPV6 else socket.AF_INET
     own = session.address.partition("%")[0]
     if ipaddress.ip_address(host) != ipaddress.ip_address(own):
-        session.worker.log.event(
+        session.worker.log.repeated(
             "bounce_refused", address=session.address, target=str(host), port=port
         )
         session.answer(command, 501, "The address is not yours.")

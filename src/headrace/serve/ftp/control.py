@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.serve.ftp.core import Core
 from headrace.serve.ftp.replies import reply
+from headrace.serve.logs import reason_of
 from headrace.serve.meters import Meter
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Control(asyncio.Protocol):
                 ssl_shutdown_timeout=worker.limits.stall_timeout_s,
             )
         except (OSError, ssl.SSLError, EOFError) as error:
-            worker.log.event("tls_failed", address=self.address, reason=str(error))
+            worker.log.event("tls_failed", address=self.address, reason=reason_of(error))
             self.lose(transport, error)
             return
         except asyncio.CancelledError:

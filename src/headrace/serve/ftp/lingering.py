@@ -15,6 +15,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.passive import reset
+from headrace.serve.logs import GONE
 from headrace.serve.meters import Meter
 
 if TYPE_CHECKING:
@@ -89,8 +90,12 @@ class Lingering:
             return False
         session.site.meters.add(Meter.TIMEOUTS)
         session.worker.log.event(
-            "transfer_stalled", address=session.address, path=self.transfer.path, bytes=moved
+            "transfer_stalled",
+            address=session.address,
+            path=self.transfer.served_path(),
+            bytes=moved,
         )
+        self.transfer.reason = "stalled"
         self.abort()
         return True
 
@@ -98,6 +103,8 @@ class Lingering:
         """The client has had its time, or asks for it: reset."""
         self.leave_worker()
         reset(self.sock)
+        if self.transfer.reason == GONE:
+            self.transfer.reason = "not_taken"
         self.transfer.log(complete=False)
 
     def close(self, complete: bool) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["ACTIONS"]
 
 WRONG = "Login incorrect."
+MAIL_CHARACTERS_MAX = 128
+"""Of an anonymous client's mail address: a session keeps it, and must stay small."""
 BUSY = "The server is busy; try again later."
 
 
@@ -51,24 +53,25 @@ def password(session: Session, command: Command) -> None:
     known = site.users.anonymous() if name in ANONYMOUS_NAMES else None
     if known is None:
         if site.gate.login_refused(session.address):
-            site.log.event("login_locked_out", address=session.address, user=name)
+            site.log.repeated("login_locked_out", address=session.address, user=name)
             session.send(command, reply(421, "Too many failed logins; come back later."))
             session.finish()
             return
         known = site.users.recall(name, command.argument)
+    else:
+        session.core.state.mail = command.argument[:MAIL_CHARACTERS_MAX]
     if known is not None:
-        welcome(session, command, known, command.argument)
+        welcome(session, command, known)
         return
 
     def verified(found: User | None, error: BaseException | None) -> None:
         if session.closing or session.core.running is not command:
             if found is None and error is None:
                 # Who does not wait for the answer has failed all the same.
-                site.gate.login_failed(session.address)
-                site.meters.add(Meter.LOGINS_FAILED)
+                site.login_failed("login_failed", session.address, name)
             return
         if found is not None:
-            welcome(session, command, found, command.argument)
+            welcome(session, command, found)
             session.work()
         else:
             refuse(session, command, name)
@@ -80,7 +83,7 @@ def password(session: Session, command: Command) -> None:
         session.finish()
 
 
-def welcome(session: Session, command: Command, found: User, word: str) -> None:
+def welcome(session: Session, command: Command, found: User) -> None:
     site = session.site
     try:
         session.tree = site.tree_of(found)
@@ -90,8 +93,7 @@ def welcome(session: Session, command: Command, found: User, word: str) -> None:
         return
     state = session.core.state
     state.log_in(found)
-    if not found.is_anonymous:
-        site.log.event("login", address=session.address, user=found.name)
+    site.log.event("login", address=session.address, user=found.name)
     site.meters.add(Meter.LOGINS)
     session.answer(command, 230, "Logged in.")
 
@@ -99,9 +101,7 @@ def welcome(session: Session, command: Command, found: User, word: str) -> None:
 def refuse(session: Session, command: Command, name: str) -> None:
     """After a delay: whoever tries passwords must not be fast."""
     site = session.site
-    delay_s = site.gate.login_failed(session.address)
-    site.meters.add(Meter.LOGINS_FAILED)
-    site.log.event("login_failed", address=session.address, user=name)
+    delay_s = site.login_failed("login_failed", session.address, name)
     session.attempts += 1
 
     def tell() -> None:

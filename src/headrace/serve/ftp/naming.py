@@ -50,21 +50,21 @@ def enter(session: Session, command: Command, path: str) -> None:
 def make_folder(session: Session, command: Command) -> None:
     path = path_of(session, command.argument)
     tree_of(session).make_folder(path)
-    session.worker.log.event("mkdir", address=session.address, user=user_name(session), path=path)
+    log_change(session, "mkdir", path=path)
     session.send(command, path_reply(257, path, "created"))
 
 
 def remove_folder(session: Session, command: Command) -> None:
     path = path_of(session, command.argument)
     tree_of(session).remove_folder(path)
-    session.worker.log.event("rmdir", address=session.address, user=user_name(session), path=path)
+    log_change(session, "rmdir", path=path)
     session.answer(command, 250, "Removed.")
 
 
 def delete(session: Session, command: Command) -> None:
     path = path_of(session, command.argument)
     tree_of(session).remove_file(path)
-    session.worker.log.event("delete", address=session.address, user=user_name(session), path=path)
+    log_change(session, "delete", path=path)
     session.answer(command, 250, "Removed.")
 
 
@@ -80,9 +80,7 @@ def rename_to(session: Session, command: Command) -> None:
     old, new = state.rename_from, path_of(session, command.argument)
     assert old is not None  # RNTO without RNFR is the core's
     tree_of(session).rename(old, new, replace=state.has(Rights.REPLACE))
-    session.worker.log.event(
-        "rename", address=session.address, user=user_name(session), old=old, new=new
-    )
+    log_change(session, "rename", old=old, new=new)
     session.answer(command, 250, "Renamed.")
 
 
@@ -113,7 +111,9 @@ def file_status(session: Session, name: str) -> os.stat_result:
 def change_modified(session: Session, command: Command) -> None:
     """MFMT (draft-somers-ftp-mfxx), SITE UTIME."""
     moment = command.value
-    tree_of(session).change_modified(path_of(session, moment.path), moment.modified_s)
+    path = path_of(session, moment.path)
+    tree_of(session).change_modified(path, moment.modified_s)
+    log_change(session, "utime", path=path, what={"modified": format_time(moment.modified_s)})
     if command.verb == "MFMT":
         text = f"Modify={format_time(moment.modified_s)}; {moment.path}"
         session.answer(command, 213, text)
@@ -124,19 +124,20 @@ def change_modified(session: Session, command: Command) -> None:
 def change_mode(session: Session, command: Command) -> None:
     path = path_of(session, command.value.path)
     tree_of(session).change_mode(path, command.value.mode)
-    session.worker.log.event(
-        "chmod",
-        address=session.address,
-        user=user_name(session),
-        path=path,
-        mode=f"{command.value.mode:03o}",
-    )
+    log_change(session, "chmod", path=path, what={"mode": f"{command.value.mode:03o}"})
     session.answer(command, 200, "OK")
 
 
-def user_name(session: Session) -> str:
+def log_change(
+    session: Session, event: str, *, what: dict[str, str] | None = None, **names: str
+) -> None:
+    """Something was changed by the client: names are logged from the served folder on."""
     user = session.core.state.user
-    return user.name if user is not None else ""
+    assert user is not None  # the core lets nobody in here without a login
+    served = {key: user.served_path(path) for key, path in names.items()}
+    session.worker.log.event(
+        event, address=session.address, user=user.name, **served, **(what or {})
+    )
 
 
 ACTIONS = {

@@ -204,7 +204,7 @@ class Session(Control):
     def not_connected(self, error: OSError) -> None:
         self.meeting = None
         if self.transfer is not None:
-            self.transfer.fail(425, f"No data connection: {error.strerror}.")
+            self.transfer.fail_as("not_connected", 425, f"No data connection: {error.strerror}.")
 
     def transfer_ended(self, transfer: Transfer, code: int, text: str) -> None:
         """What a transfer calls, once."""
@@ -247,7 +247,7 @@ class Session(Control):
             self.stop_job[0] = True
             self.stop_job = None
         if self.transfer is not None:
-            self.transfer.fail(426, ABORTED)
+            self.transfer.fail_as("session_ended", 426, ABORTED)
         for rendezvous in (self.meeting, self.rendezvous):
             if rendezvous is not None:
                 rendezvous.close()
@@ -289,7 +289,7 @@ class Session(Control):
                 transfer.sweep(now)
             elif now - transfer.progress.began_s >= limits.data_connection_timeout_s:
                 self.site.meters.add(Meter.TIMEOUTS)
-                transfer.fail(425, "The data connection did not come in time.")
+                transfer.fail_as("not_connected", 425, "The data connection did not come in time.")
         elif not self.core.state.logged_in:
             if now - self.began_s >= limits.login_timeout_s:
                 self.time_out("login_timeout")

@@ -19,6 +19,7 @@ class State:
         "facts",
         "folder",
         "hash_name",
+        "mail",
         "mode",
         "passage",
         "protected",
@@ -42,6 +43,8 @@ class State:
         """The session sets it by log_in(), before it answers 230."""
         self.user_name: str | None = None
         """What USER said last."""
+        self.mail = ""
+        """What an anonymous client said for a password; the session sets it, for the log."""
         self.rights = 0
         self.folder = "/"
         """The session sets it after CWD."""
@@ -85,6 +88,7 @@ class State:
     def forget_login(self) -> None:
         """Nobody is logged in (USER, before it is answered)."""
         self.user = self.user_name = self.rename_from = None
+        self.mail = ""
         self.rights = 0
         self.folder = "/"
         self.stage = Stage.GREETED

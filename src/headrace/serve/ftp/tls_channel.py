@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.serve.ftp.lingering import unsent
 from headrace.serve.ftp.passive import NO_LINGER, reset
+from headrace.serve.logs import reason_of
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.session import Session
@@ -77,7 +78,7 @@ class TlsChannel(asyncio.Protocol):
         except (OSError, ssl.SSLError) as error:
             sock.close()
             self._task = None
-            worker.log.event("tls_failed", address=session.address, reason=str(error))
+            worker.log.event("tls_failed", address=session.address, reason=reason_of(error))
             self.transfer.fail(425, "TLS could not be agreed upon.")
         else:
             self._task = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.passive import reset
 from headrace.serve.ftp.progress import Pace, Progress
+from headrace.serve.logs import GONE, reason_of
 from headrace.serve.logs import Transfer as LoggedTransfer
 from headrace.serve.meters import Meter
 
@@ -50,10 +51,12 @@ class Transfer:
         "ended",
         "held_bytes",
         "is_text",
+        "mail",
         "offset",
         "pace",
         "path",
         "progress",
+        "reason",
         "session",
         "sock",
         "timer",
@@ -65,7 +68,9 @@ class Transfer:
     def __init__(self, session: Session, verb: str, path: str, direction: str) -> None:
         """*direction*: "o" from us, "i" to us; empty for listings, which are not logged."""
         self.session = session
-        self.user = session.core.state.user  # who may be another before the log is written
+        # Who may be another before the log is written.
+        self.user = session.core.state.user
+        self.mail = session.core.state.mail
         self.verb = verb
         self.path = path
         self.direction = direction
@@ -75,6 +80,7 @@ class Transfer:
         self.offset = 0
         self.held_bytes = 0  # of memory, until it has ended: a listing
         self.ended = False
+        self.reason = GONE  # the log's, should it fail
         self.watched = False
         self.progress = Progress(time.monotonic())
         self.timer: asyncio.TimerHandle | None = None
@@ -106,6 +112,12 @@ class Transfer:
     def succeed(self) -> None:
         raise NotImplementedError
 
+    def fail_as(self, reason: str, code: int, text: str) -> None:
+        """fail(), with a reason for the log; else that is the reply's text."""
+        if not self.ended:
+            self.reason = reason
+        self.fail(code, text)
+
     def fail(self, code: int, text: str) -> None:
         """Give up: the client's end is told by a reset, the session by a reply."""
         if self.ended:
@@ -114,19 +126,22 @@ class Transfer:
         self.unwatch()
         self.release()
         self.drop_connection()
+        if self.reason == GONE and text is not ABORTED:
+            self.reason = text
         self.log(complete=False)
         self.session.transfer_ended(self, code, text)
 
     def fail_with(self, error: OSError) -> None:
         """Say whose fault an error was (RFC 959 section 4.2.2: 426, 451, 452, 552)."""
+        reason = reason_of(error)
         if error.errno in PEER_ERRORS:
             self.fail(426, ABORTED)
         elif error.errno == errno.ENOSPC:
-            self.fail(452, "The disk is full; nothing was changed.")
+            self.fail_as(reason, 452, "The disk is full; nothing was changed.")
         elif error.errno in (errno.EDQUOT, errno.EFBIG):
-            self.fail(552, "The quota is used up; nothing was changed.")
+            self.fail_as(reason, 552, "The quota is used up; nothing was changed.")
         else:
-            self.fail(451, f"Local error: {error.strerror}.")
+            self.fail_as(reason, 451, f"Local error: {error.strerror}.")
 
     def fail_with_mistake(self, error: Exception) -> None:
         """Ours, and not the client's."""
@@ -155,9 +170,12 @@ class Transfer:
         if self.progress.too_slow(now, moved, limits, paced=self.pace is not None):
             self.session.site.meters.add(Meter.TIMEOUTS)
             self.session.worker.log.event(
-                "transfer_stalled", address=self.session.address, path=self.path, bytes=moved
+                "transfer_stalled",
+                address=self.session.address,
+                path=self.served_path(),
+                bytes=moved,
             )
-            self.fail(426, "The data connection has stalled; transfer aborted.")
+            self.fail_as("stalled", 426, "The data connection has stalled; transfer aborted.")
 
     def moved(self) -> int:
         """How many bytes the client has sent, or taken."""
@@ -178,8 +196,12 @@ class Transfer:
     def release(self) -> None:
         """Close the file, forget the iterator."""
 
+    def served_path(self) -> str:
+        """The path, from the served folder on."""
+        return self.path if self.user is None else self.user.served_path(self.path)
+
     def log(self, *, complete: bool) -> None:
-        """The line in xferlog, and the meters."""
+        """The line in xferlog, and the meters; `reason` has been set where it is not complete."""
         if not self.direction:
             return
         incoming = self.direction == "i"
@@ -192,7 +214,7 @@ class Transfer:
         meters.add(Meter.BYTES_RECEIVED if incoming else Meter.BYTES_SENT, self.done)
         session.worker.log.transfer(
             LoggedTransfer(
-                path=self.path,
+                path=self.served_path(),
                 address=session.address,
                 bytes=self.done,
                 seconds=time.monotonic() - self.progress.began_s,
@@ -200,6 +222,8 @@ class Transfer:
                 incoming=incoming,
                 complete=complete,
                 anonymous=user is not None and user.is_anonymous,
+                password=self.mail,
                 binary=not self.is_text,
+                reason="" if complete else self.reason,
             )
         )

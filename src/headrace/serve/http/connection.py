@@ -26,6 +26,7 @@ from headrace.serve.http.answers import Answer
 from headrace.serve.http.core import Fault
 from headrace.serve.http.pace import Pace, Progress
 from headrace.serve.http.sending import TURN_BYTES_MAX, Sending
+from headrace.serve.logs import GONE, reason_of
 from headrace.serve.meters import Meter
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_address", "_eof", "_in_head", "_loop", "_pace", "_paused", "_progress",
         "_received_bytes", "_requests", "_send_buffer_bytes", "_sending", "_since_s", "_site",
-        "_state", "_tls", "_transport", "_unsent_bytes", "_unwanted_bytes",
+        "_state", "_tls", "_transport", "_unsent_bytes", "_unwanted_bytes", "_why_ended",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._sending: Sending | None = None
         self._progress: Progress | None = None
         self._pace: Pace | None = None
+        self._why_ended = GONE  # what the log says of a transfer that ends with the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -90,7 +92,7 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
     def _record_sent(self, *, complete: bool) -> None:
-        """A file was sent, or not all of it."""
+        """A file was sent, or not all of it, for `_why_ended`."""
         raise NotImplementedError
 
     def _fault(self, fault: Fault) -> None:
@@ -159,6 +161,7 @@ class Connection(asyncio.Protocol):
     def _time_out(self) -> None:
         self._site.meters.add(Meter.TIMEOUTS)
         self._site.log.event("http_too_slow", address=self._address, state=STATES[self._state])
+        self._why_ended = "stalled"
         self.abort()
 
     # Sending.
@@ -246,6 +249,7 @@ class Connection(asyncio.Protocol):
     def _sending_failed(self, error: OSError) -> None:
         """What was promised cannot be kept: only the connection's end tells the client so."""
         self._site.log.event("http_error", address=self._address, error=str(error))
+        self._why_ended = reason_of(error)
         self.abort()
 
     def _sent(self) -> None:
@@ -299,6 +303,8 @@ class Connection(asyncio.Protocol):
             return
         if self._state != WORKING:
             self._state = CLOSING
+        if self._why_ended == GONE:
+            self._why_ended = "session_ended"  # by us, and not by the client
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # it is closed already

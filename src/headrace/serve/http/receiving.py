@@ -14,7 +14,7 @@ from headrace.serve.http.figures import TransferStatus
 from headrace.serve.http.pace import Pace, Progress
 from headrace.serve.http.refusals import BUSY, UNEXPECTED, is_unexpected, of_error, refusal
 from headrace.serve.http.uploads import TooLarge, Uploading
-from headrace.serve.logs import Transfer
+from headrace.serve.logs import Transfer, reason_of
 from headrace.serve.meters import Meter
 from headrace.serve.users import User
 
@@ -27,6 +27,8 @@ UNWANTED_BYTES_MAX = 256 * 1024
 RETRY_SOON = b"Retry-After: 10\r\n"
 # What says that an upload has its name.
 COMMITTED = (201, 204)
+# What the log calls the end of an upload otherwise.
+STATUS_REASONS = {408: "stalled", 412: "changed_meanwhile", 413: "too_large", 507: "quota"}
 
 
 class Receiving(Connection):
@@ -82,13 +84,13 @@ class Receiving(Connection):
             # The connection has gone meanwhile.
             if not done.cancelled() and error is None:
                 gone(done.result())
-            self._drop_upload()
+            self._drop_upload(self._why_ended)
             return
         self._state = READING
         if error is None:
             then(done.result())
         else:
-            self._drop_upload()
+            self._drop_upload(reason_of(error))
             self._failed(error)
         self._advance()
 
@@ -97,7 +99,7 @@ class Receiving(Connection):
         if isinstance(outcome, Answer):
             outcome.close()
             if self._uploading is not None:
-                self._upload_ended(complete=outcome.status in COMMITTED)
+                self._upload_ended(_reason_of_status(outcome.status))
         elif isinstance(outcome, Uploading):
             outcome.discard()
 
@@ -148,11 +150,12 @@ class Receiving(Connection):
         try:
             uploading.take(data)
         except (TooLarge, OSError) as error:
-            self._drop_upload()
             assert self._request is not None
             if isinstance(error, TooLarge):
+                self._drop_upload(_reason_of_status(error.status))
                 self._send(refusal(error.status, str(error), self._request))
             else:
+                self._drop_upload(reason_of(error))
                 self._failed(error)
             return
         if self._pace is not None:
@@ -190,21 +193,22 @@ class Receiving(Connection):
         self._in_thread(self._uploading.commit, self._committed)
 
     def _committed(self, answer: Answer) -> None:
-        self._upload_ended(complete=answer.status in COMMITTED)
+        self._upload_ended(_reason_of_status(answer.status))
         self._send(answer)
 
-    def _drop_upload(self) -> None:
+    def _drop_upload(self, reason: str) -> None:
         self._progress = None
         if self._uploading is not None:
             self._uploading.discard()
-            self._upload_ended(complete=False)
+            self._upload_ended(reason)
 
-    def _upload_ended(self, *, complete: bool) -> None:
+    def _upload_ended(self, reason: str) -> None:
+        """*reason*: why it has failed; empty: it has not."""
         uploading, self._uploading = self._uploading, None
         self._progress = self._pace = None
         if uploading is not None:
             self._site.meters.add(Meter.RECEIVING, -1)
-            self._record(uploading.path, uploading.received_bytes, incoming=True, complete=complete)
+            self._record(uploading.path, uploading.received_bytes, reason, incoming=True)
 
     # What is told of transfers.
 
@@ -232,19 +236,28 @@ class Receiving(Connection):
             return
         if complete:
             self._site.meters.add(Meter.FILES_SENT)
-        self._record(sending.path, sending.sent_bytes, incoming=False, complete=complete)
+        reason = "" if complete else self._why_ended
+        self._record(sending.path, sending.sent_bytes, reason, incoming=False)
 
-    def _record(self, path: str, count: int, *, incoming: bool, complete: bool) -> None:
+    def _record(self, path: str, count: int, reason: str, *, incoming: bool) -> None:
         site, user = self._site, self._user
-        if not complete:
+        if reason:
             site.meters.add(Meter.TRANSFERS_FAILED)
         elif incoming:
             site.meters.add(Meter.FILES_RECEIVED)
         name = user.name if user is not None else ""
+        served = user.served_path(path) if user is not None else path
         site.log.transfer(
             Transfer(
-                path, self._address, count, self._loop.time() - self._began_s, name,
-                incoming=incoming, complete=complete, anonymous=user is None or user.is_anonymous,
-                service="https" if self._tls else "http",
+                served, self._address, count, self._loop.time() - self._began_s, name,
+                incoming=incoming, complete=not reason, anonymous=user is None or user.is_anonymous,
+                service="https" if self._tls else "http", reason=reason,
             )
         )  # fmt: skip
+
+
+def _reason_of_status(status: int) -> str:
+    """What the log says of an upload that was answered so; empty: it has its name."""
+    if status in COMMITTED:
+        return ""
+    return STATUS_REASONS.get(status, f"status {status}")

@@ -11,9 +11,11 @@ import asyncio
 import math
 import ssl
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headrace.serve.http import access
+from headrace.serve import paths
+from headrace.serve.http import access, targets
 from headrace.serve.http.answering import Slow, answer_status, answer_to
 from headrace.serve.http.answers import Answer, head, text
 from headrace.serve.http.connection import (
@@ -28,7 +30,7 @@ from headrace.serve.http.connection import (
 )  # fmt: skip
 from headrace.serve.http.core import BodyPart, EndOfBody, Fault, Request
 from headrace.serve.http.pace import Progress
-from headrace.serve.http.receiving import UNWANTED_BYTES_MAX, Receiving
+from headrace.serve.http.receiving import STATUS_REASONS, UNWANTED_BYTES_MAX, Receiving
 from headrace.serve.http.refusals import refusal
 from headrace.serve.http.uploads import Uploading
 from headrace.serve.meters import Meter
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 PENDING_BYTES_MAX = 64 * 1024
 # Requests answered in one turn, before the other connections have theirs.
 REQUESTS_PER_TURN_MAX = 32
+# Of an address, with the same status: lines of their own.  A page with some links that lead nowhere
+# is told link by link; a scanner by the number.
+REFUSALS_AT_ONCE = 10
 
 
 class Session(Receiving):
@@ -56,8 +61,8 @@ class Session(Receiving):
     """
 
     __slots__ = (
-        "_admitted", "_draining", "_handshake", "_implicit_tls", "_keep_alive", "_registry",
-        "_scheduled", "_status_only",
+        "_admitted", "_draining", "_handshake", "_implicit_tls", "_keep_alive", "_login_logged",
+        "_registry", "_scheduled", "_status_only",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +82,7 @@ class Session(Receiving):
         self._admitted = self._draining = False
         self._keep_alive = True
         self._scheduled = False  # the loop calls _advance_on(): nobody else is to advance
+        self._login_logged = ""  # whose login of this connection the log has
 
     def __repr__(self) -> str:
         return (
@@ -94,7 +100,7 @@ class Session(Receiving):
         why_not = site.gate.admit(self._address)
         if why_not is not None:
             site.meters.add(Meter.REFUSED)
-            site.log.event("http_refused", address=self._address, why=why_not)
+            site.log.repeated("http_refused", address=self._address, why=why_not)
             if not self._implicit_tls:
                 answer = text(503, why_not, b"Retry-After: 10\r\n")
                 self._transport.write(head(answer, minor=1, keep_alive=False) + _body(answer))
@@ -157,7 +163,7 @@ class Session(Receiving):
             self._sending.close()
         if state != WORKING:
             # Else the thread has it, and whoever waits for the thread lets it go.
-            self._drop_upload()
+            self._drop_upload(self._why_ended)
         if self._admitted:
             self._admitted = False
             self._count(-1)
@@ -279,32 +285,39 @@ class Session(Receiving):
         if claimed is None:
             self._send(refusal(401, "say who you are", request, access.CHALLENGE))
         elif (known := site.users.recall(*claimed)) is not None:
-            self._user = known
-            self._perform(answer_to(site, request, known, self._address))
+            self._perform_for(known, request)
         elif site.gate.login_refused(self._address):
             after = b"Retry-After: %d\r\n" % math.ceil(site.settings.limits.login_lockout_s)
             self._send(refusal(429, "too many failed logins", request, after))
         else:
-            users = site.users
-            self._in_thread(lambda: users.verify(*claimed), self._logged_in, self._left)
+            name, _ = claimed
+            self._in_thread(
+                partial(site.users.verify, *claimed),
+                partial(self._logged_in, name),
+                partial(self._left, name),
+            )
 
-    def _left(self, user: User | None) -> None:
+    def _perform_for(self, user: User, request: Request) -> None:
+        """Who it is is known; it is logged once, since each request says it again."""
+        self._user = user
+        if user.name != self._login_logged:
+            self._login_logged = user.name
+            self._site.log.event("http_login", address=self._address, user=user.name)
+        self._perform(answer_to(self._site, request, user, self._address))
+
+    def _left(self, name: str, user: User | None) -> None:
         """Who does not wait for the answer has failed all the same."""
         if user is None:
-            self._site.gate.login_failed(self._address)
-            self._site.meters.add(Meter.LOGINS_FAILED)
+            self._site.login_failed("http_login_failed", self._address, name)
 
-    def _logged_in(self, user: User | None) -> None:
+    def _logged_in(self, name: str, user: User | None) -> None:
         site, request = self._site, self._request
         assert request is not None
         if user is not None:
-            self._user = user
             site.meters.add(Meter.LOGINS)
-            self._perform(answer_to(site, request, user, self._address))
+            self._perform_for(user, request)
             return
-        delay_s = site.gate.login_failed(self._address)
-        site.meters.add(Meter.LOGINS_FAILED)
-        site.log.event("http_login_failed", address=self._address)
+        delay_s = site.login_failed("http_login_failed", self._address, name)
         self._state = WORKING
         answer = refusal(401, "that is not right", request, access.CHALLENGE)
         self._loop.call_later(delay_s, self._send_later, answer)
@@ -323,10 +336,10 @@ class Session(Receiving):
             self._send(outcome)
 
     def _fault(self, fault: Fault) -> None:
-        self._drop_upload()
+        self._drop_upload(STATUS_REASONS.get(fault.status, fault.reason))
         self._request = None
         self._keep_alive = False
-        self._site.log.event(
+        self._site.log.repeated(
             "http_fault", address=self._address, status=fault.status, why=fault.reason
         )
         self._send(text(fault.status, fault.reason))
@@ -338,6 +351,8 @@ class Session(Receiving):
         request = self._request
         minor = 1
         if request is not None:
+            if answer.status >= 400:
+                self._log_refused(request, answer.status)
             minor = request.minor
             if request.method == b"HEAD":
                 answer.without_body()
@@ -347,6 +362,24 @@ class Session(Receiving):
             self._began_s = self._loop.time()
         first = head(answer, minor=minor, keep_alive=self._keep_alive)
         self._send_out(first, answer, self._rate_max())
+
+    def _log_refused(self, request: Request, status: int) -> None:
+        user = self._user
+        try:
+            path = targets.parse(request.target).path
+        except targets.BadTarget:
+            path = paths.decode(request.target.partition(b"?")[0])  # as it was sent
+        else:
+            path = path if user is None else user.served_path(path)
+        self._site.log.repeated(
+            "http_request_refused",
+            address=self._address,
+            at_once=REFUSALS_AT_ONCE,
+            status=status,
+            method=request.method.decode("ascii", "replace"),
+            path=path,
+            user=None if user is None else user.name,
+        )
 
     def _decide_end(self, request: Request) -> None:
         """A body that is not wanted: is it worth to read on, to keep the connection?"""
