@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.lingering import Lingering, unsent
 from headrace.serve.ftp.tls_channel import TlsChannel
+from headrace.serve.logs import GONE
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.data_tls import TlsSending
@@ -48,6 +49,8 @@ class TlsLingering(Lingering):
         channel = self.leave()
         if channel is not None:
             channel.abort()
+            if self.transfer.reason == GONE:
+                self.transfer.reason = "not_taken"
             self.transfer.log(complete=False)
 
     def close(self, complete: bool) -> None:

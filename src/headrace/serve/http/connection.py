@@ -180,6 +180,7 @@ class Connection(asyncio.Protocol):
                 self._sent()
                 return
         except OSError as error:
+            self._why_ended = reason_of(error)
             self._record_sent(complete=False)
             sending.close()
             self._sending = None

@@ -33,6 +33,7 @@ from headrace.serve.http.pace import Progress
 from headrace.serve.http.receiving import STATUS_REASONS, UNWANTED_BYTES_MAX, Receiving
 from headrace.serve.http.refusals import refusal
 from headrace.serve.http.uploads import Uploading
+from headrace.serve.logs import reason_of
 from headrace.serve.meters import Meter
 from headrace.serve.users import User
 
@@ -138,7 +139,7 @@ class Session(Receiving):
                 ssl_shutdown_timeout=limits.stall_timeout_s,
             )
         except (OSError, ssl.SSLError) as error:
-            site.log.event("tls_failed", address=self._address, reason=str(error))
+            site.log.event("tls_failed", address=self._address, reason=reason_of(error))
             upgraded = None
         finally:
             self._handshake = None
