@@ -24,20 +24,22 @@ def test_a_board_keeps_what_was_said_before_something_too_long() -> None:
 
 def test_a_board_is_shared_with_children() -> None:
     board = Board(2)
-    if not os.fork():
+    pid = os.fork()
+    if not pid:
         board.write(1, {"pid": os.getpid()})
         os._exit(0)
-    pid, _ = os.wait()
+    os.waitpid(pid, 0)  # and no child that another test has left
     assert board.read(1) == {"pid": pid}
 
 
 def test_beats_are_shared_and_nothing_that_is_said() -> None:
     board = Board(256)
-    if not os.fork():
+    pid = os.fork()
+    if not pid:
         board.beat(255)
         board.beat(255)
         os._exit(0)
-    os.wait()
+    os.waitpid(pid, 0)
     assert [board.beats(number) for number in (0, 254, 255)] == [0, 0, 2]
     assert board.restarts == 0
     assert board.read(0) == board.read(255) == {}
