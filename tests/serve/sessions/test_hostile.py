@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -238,7 +239,7 @@ def test_a_mistake_of_ours_is_answered_and_counted(
 
     monkeypatch.setitem(ACTIONS, "DELE", fail)
     assert client.say("DELE file").startswith("451")
-    monkeypatch.setattr("headrace.serve.ftp.sending.FileSending.send", fail)
+    monkeypatch.setattr("headrace.serve.ftp.sending.FileSending.step", fail)
     with client.data() as sock:
         assert client.say("RETR file").startswith("150")
         assert client.answer().startswith("451")
@@ -246,6 +247,36 @@ def test_a_mistake_of_ours_is_answered_and_counted(
     assert client.say("NOOP").startswith("200")
     assert [type(each["exception"]) for each in server.complaints] == [ZeroDivisionError] * 2
     assert server.site.meters.get(Meter.ERRORS) == 2
+    server.complaints.clear()
+
+
+@pytest.mark.parametrize(
+    "where", ["ftp.receiving.Receiving.write", "ftp.ascii.FromLines.end", "upload.Upload._rename"]
+)
+def test_a_mistake_of_ours_during_an_upload_replaces_nothing(
+    client: Client, server: Server, served: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    before = (served / "file").read_bytes()
+    failed: list[object] = []
+
+    def fail_once(*arguments: object) -> None:
+        monkeypatch.undo()
+        failed.append(arguments)
+        raise ZeroDivisionError
+
+    if "FromLines" in where:
+        client.say("TYPE A")
+    monkeypatch.setattr(f"headrace.serve.{where}", fail_once)
+    with client.data() as sock:
+        assert client.say("STOR file").startswith("150")
+        sock.sendall(b"the first piece")
+        wait_until(lambda: failed or not where.endswith("write"))
+        with contextlib.suppress(OSError):  # it is reset, perhaps already
+            sock.sendall(b"the second")
+            sock.shutdown(socket.SHUT_WR)
+        assert client.answer().startswith("451")
+    assert (served / "file").read_bytes() == before
+    assert client.say("NOOP").startswith("200")
     server.complaints.clear()
 
 

@@ -26,10 +26,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.ascii import FromLines
+from headrace.serve.ftp.on_socket import OnSocket
 from headrace.serve.ftp.transfer import ABORTED, Transfer
 from headrace.serve.upload import Upload
 
@@ -124,13 +124,16 @@ class Receiving(Transfer):
         except OSError as error:
             self.fail_with(error)
             return
+        except Exception as error:  # nobody else would end this transfer
+            self.fail_with_mistake(error)
+            return
         self.upload = None  # it ends by itself now, whatever becomes of the session
         self.committing = True
         worker = self.session.worker
         if not upload.waits_for_disk or not worker.in_thread(self.committed, upload.commit):
             try:
                 upload.commit()
-            except OSError as error:
+            except Exception as error:
                 self.committed(None, error)
             else:
                 self.committed(None, None)
@@ -163,6 +166,9 @@ class Receiving(Transfer):
     def waiting_command(self) -> Command | None:
         return self.waiting
 
+    def goes_on(self) -> bool:
+        return not (self.ended or self.whole)
+
     def close_connection(self) -> None:
         if self.sock is not None:
             self.sock.close()
@@ -181,7 +187,7 @@ class QuotaUsedUp(OSError):
         super().__init__(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
 
-class SocketReceiving(Receiving):
+class SocketReceiving(OnSocket, Receiving):
     """From a plain socket, one recv() for each turn of the loop."""
 
     __slots__ = ()
@@ -190,45 +196,21 @@ class SocketReceiving(Receiving):
         self.sock = sock
         self.turn()
 
-    def turn(self) -> None:
+    def step(self) -> int:
         sock = self.sock
         if sock is None:
-            return
-        worker = self.session.worker
-        buffer = worker.receive_buffer
+            return 0
+        buffer = self.session.worker.receive_buffer
         room = len(buffer) if self.pace is None else self.pace.share_bytes
-        try:
-            count = sock.recv_into(buffer, min(room, len(buffer)))
-            if count:
-                self.take(buffer[:count])
-        except BlockingIOError:
-            self.wait_readable()
-            return
-        except OSError as error:
-            self.fail_with(error)
-            return
-        if not count:
-            self.succeed()
-        elif self.pace is None:
-            self.wait_readable()
+        count = sock.recv_into(buffer, min(room, len(buffer)))
+        if count:
+            self.take(buffer[:count])
         else:
-            self.wait_pace(count)
+            self.succeed()
+        return count
 
-    def wait_readable(self) -> None:
-        if not self.watched and self.sock is not None:
-            self.watched = True
-            self.session.worker.loop.add_reader(self.sock.fileno(), self.turn)
+    def watch(self, fd: int) -> None:
+        self.session.worker.loop.add_reader(fd, self.turn)
 
-    def wait_pace(self, count: int) -> None:
-        pause_s = self.pace.spend(count, time.monotonic()) if self.pace is not None else 0.0
-        if pause_s <= 0:
-            self.wait_readable()
-            return
-        self.unwatch()
-        self.timer = self.session.worker.loop.call_later(pause_s, self.turn)
-
-    def unwatch(self) -> None:
-        super().unwatch()
-        if self.watched and self.sock is not None:
-            self.watched = False
-            self.session.worker.loop.remove_reader(self.sock.fileno())
+    def forget(self, fd: int) -> None:
+        self.session.worker.loop.remove_reader(fd)

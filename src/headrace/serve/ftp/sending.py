@@ -17,13 +17,12 @@ import contextlib
 import errno
 import os
 import socket
-import time
 from collections.abc import Iterator
 from os import sendfile
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.lingering import Lingering, unsent
-from headrace.serve.ftp.transfer import Transfer
+from headrace.serve.ftp.on_socket import OnSocket
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.session import Session
@@ -46,7 +45,7 @@ def limit_send_buffer(sock: socket.socket, limits: Limits) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
 
 
-class Sending(Transfer):
+class Sending(OnSocket):
     """The socket's side: when it is full, when it is the rate's turn, and the end."""
 
     __slots__ = ()
@@ -56,48 +55,11 @@ class Sending(Transfer):
         limit_send_buffer(sock, self.session.worker.limits)
         self.turn()
 
-    def turn(self) -> None:
-        """Send what goes now, and see to it that the rest will."""
-        try:
-            count = self.send()
-        except BlockingIOError:
-            self.wait_writable()
-        except OSError as error:
-            self.fail_with(error)
-        except Exception as error:  # else the loop would call again, and again
-            self.fail_with_mistake(error)
-        else:
-            if self.ended:
-                return
-            if self.pace is None:
-                self.wait_writable()
-            else:
-                self.wait_pace(count)
+    def watch(self, fd: int) -> None:
+        self.session.worker.loop.add_writer(fd, self.turn)
 
-    def send(self) -> int:
-        """Send once; answer how many bytes; succeed() or fail() where it was the last time."""
-        raise NotImplementedError
-
-    def wait_writable(self) -> None:
-        if not self.watched and self.sock is not None:
-            self.watched = True
-            self.session.worker.loop.add_writer(self.sock.fileno(), self.turn)
-
-    def wait_pace(self, count: int) -> None:
-        if self.pace is None:
-            return
-        pause_s = self.pace.spend(count, time.monotonic())
-        if pause_s <= 0:
-            self.wait_writable()
-            return
-        self.unwatch()
-        self.timer = self.session.worker.loop.call_later(pause_s, self.turn)
-
-    def unwatch(self) -> None:
-        super().unwatch()
-        if self.watched and self.sock is not None:
-            self.watched = False
-            self.session.worker.loop.remove_writer(self.sock.fileno())
+    def forget(self, fd: int) -> None:
+        self.session.worker.loop.remove_writer(fd)
 
     def moved(self) -> int:
         return self.done - unsent(self.sock) if self.sock is not None else self.done
@@ -135,7 +97,7 @@ class FileSending(Sending):
     def size_bytes(self) -> int:
         return self.end - self.begin
 
-    def send(self) -> int:
+    def step(self) -> int:
         if self.sock is None:
             return 0
         offset = self.offset
@@ -197,7 +159,7 @@ class ChunkSending(Sending):
         self.file = file
         self.rest: bytes | memoryview = b""
 
-    def send(self) -> int:
+    def step(self) -> int:
         if self.sock is None or self.chunks is None:
             return 0
         if not self.rest:

@@ -181,6 +181,10 @@ class Transfer:
         """How many bytes the client has sent, or taken."""
         return self.done
 
+    def goes_on(self) -> bool:
+        """Are there bytes to come?"""
+        return not self.ended
+
     def unwatch(self) -> None:
         """No callback of the loop comes after this."""
         if self.timer is not None:
