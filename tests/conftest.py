@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import signal
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -19,6 +21,8 @@ hypothesis.settings.register_profile(
     "headrace", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("headrace")
+
+OPENSSL_S_MAX = 60
 
 type_of_started = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[Any]]]
 
@@ -79,6 +83,32 @@ def model_parameters() -> list[Any]:
         )
         for info in headrace.models()
     ]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a self-signed certificate for localhost, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    subprocess.run(
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 "
+            f"-keyout {path} -out {path}.crt"
+        ).split(),
+        check=True,
+        capture_output=True,
+        timeout=OPENSSL_S_MAX,
+    )
+    with path.open("a") as file:
+        file.write(Path(f"{path}.crt").read_text())
+    return path
+
+
+@pytest.fixture(scope="session")
+def client_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate)
+    return context
 
 
 @pytest.fixture(params=model_parameters())

@@ -35,9 +35,7 @@ run = _shared.run
 headrace_loop = _shared.headrace_loop
 headrace_run = _shared.headrace_run
 reset = _shared.reset
-certificate = _shared.certificate
 server_tls = _shared.server_tls
-client_tls = _shared.client_tls
 
 
 @pytest.fixture(params=[asyncio, headrace], ids=["asyncio's", "ours"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ftp_server import WAIT_S_MAX, Client, Server, make_settings, serving
+from ftp_server import Client, Server, make_settings, serving
 
 from headrace.serve.passwords import Cost, hash_password
 from headrace.serve.users import parse_line
@@ -29,32 +27,6 @@ def served(tmp_path: Path) -> Path:
     (folder / "lines").write_bytes(b"one\ntwo\r\nthree\n")
     (folder / "folder" / "inner").write_bytes(b"inside")
     return folder
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a self-signed certificate for localhost, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    subprocess.run(
-        (
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-            "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 "
-            f"-keyout {path} -out {path}.crt"
-        ).split(),
-        check=True,
-        capture_output=True,
-        timeout=WAIT_S_MAX,
-    )
-    with path.open("a") as file:
-        file.write(Path(f"{path}.crt").read_text())
-    return path
-
-
-@pytest.fixture(scope="session")
-def client_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(certificate)
-    return context
 
 
 @pytest.fixture
