@@ -245,6 +245,13 @@ def test_two_ports_that_the_kernel_chooses_are_not_the_same(made):
     assert settings.ftp == settings.http == somewhere
 
 
+def test_false_in_the_file_is_off(made):
+    settings = made("http = false\nmetrics = 9000")
+    assert settings.http is None
+    assert settings.ftp is not None
+    assert settings.metrics == ("127.0.0.1", 9000)
+
+
 def test_workers_auto_is_for_the_master_to_decide(made):
     assert made('workers = "auto"').workers is None
     assert made("").workers is None

@@ -149,6 +149,20 @@ def test_key_that_does_not_fit_or_is_encrypted_is_one_line(site_of, certificates
         site_of(tls_cert=f"{certificates}/one.pem", tls_key=f"{certificates}/{key}")
 
 
+def test_homes_that_are_not_there_are_logged_by_the_master(site_of, served, tmp_path):
+    (served / "joe").mkdir()
+    users = tmp_path / "users"
+    users.write_text("joe:!:/joe:ro\nann:!:/ann:ro\n")
+    site = site_of(users=str(users))
+    site.log_missing_homes()
+    log = (tmp_path / "log").read_text()
+    assert "no_home user=ann home=/ann" in log
+    assert "joe" not in log
+    (served / "ann").mkdir()
+    assert site.reload()
+    assert (tmp_path / "log").read_text().count("no_home") == 1
+
+
 def test_certificate_without_its_key_says_which_option_names_one(site_of, certificates):
     with pytest.raises(BadSettings, match=r"one\.pem: .* no private key .*--tls-key"):
         site_of(tls_cert=f"{certificates}/one.pem")

@@ -129,6 +129,7 @@ class Master:
     def run(self) -> int:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
+            self.site.log_missing_homes()
             for address in self.addresses:
                 self.site.log.event("listening", address=address)
             for number in range(len(self.children)):

@@ -291,6 +291,8 @@ def _parse_value(option: Option, value: object) -> object:
         if not isinstance(value, bool):
             raise ValueError(f"{value!r} is not true or false")
         return value
+    if value is False and option.parse is address:
+        value = OFF  # TOML's word for it
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f"{value!r} is not a text: {option.metavar}")
     return option.parse(str(value))

@@ -84,6 +84,14 @@ class Site:
             self._homes[user.home] = tree
         return tree
 
+    def log_missing_homes(self) -> None:
+        """Say whose home is not there, before they try to log in; the master's task alone."""
+        for user in self.users:
+            try:
+                self.tree_of(user)
+            except OSError as error:
+                self.log.event("no_home", user=user.name, home=user.home, error=error.strerror)
+
     def login_failed(self, event: str, address: str, user: str) -> float:
         """Count and log a failure, and the lock-out that begins with it.
 
@@ -125,6 +133,8 @@ class Site:
         self.gate.limits = settings.limits
         self.settings = dataclasses.replace(self.settings, limits=settings.limits)
         self.log.event("reloaded", users=len(users), pid=os.getpid())
+        if os.getpid() == self._pid:
+            self.log_missing_homes()
         return True
 
     def _is_news(self, error: str) -> bool:
