@@ -24,6 +24,7 @@ from headrace.models.thread_limit import THREADS_MAX, THREADS_MIN, thread_limit,
 TIMEOUT_S = 60
 CANCELLED_READS = 10_000
 CONNECTIONS = 50
+SENT_FIRST = bytes(4 * 1024 * 1024)
 # The loop's own socket pair has a thread that waits for it.
 OF_THE_WAKER = 1
 
@@ -542,3 +543,39 @@ def test_child_closes_the_accepted_connections_that_waited_at_the_fork(loop):
         loop.run_until_complete(echo.lost)
     server.close()
     loop.run_until_complete(server.wait_closed())
+
+
+def test_what_stands_behind_a_send_goes_out_when_the_loop_stops(loop):
+    """The thread has sent, its completion has not come up, and nobody runs the loop again."""
+    near, far = socket.socketpair()
+    far.settimeout(TIMEOUT_S)
+    with near, far:
+        transport, _ = loop.run_until_complete(
+            loop.create_connection(asyncio.Protocol, sock=near.dup())
+        )
+        transport.write(SENT_FIRST)  # more than the socket takes: a thread sleeps in the call
+
+        def end():
+            assert read_exactly(far, len(SENT_FIRST)) == SENT_FIRST
+            transport.write(b"the last words")
+            loop.stop()
+
+        loop.call_soon(end)
+        loop.run_forever()
+        assert read_exactly(far, len(b"the last words")) == b"the last words"
+        loop.run_until_complete(asyncio.sleep(0))
+        assert transport.get_write_buffer_size() == 0
+        transport.abort()
+        loop.run_until_complete(asyncio.sleep(0.01))
+
+
+def read_exactly(sock, size):
+    return b"".join(iter_exactly(sock, size))
+
+
+def iter_exactly(sock, size):
+    while size:
+        piece = sock.recv(size)
+        assert piece
+        size -= len(piece)
+        yield piece

@@ -100,6 +100,7 @@ cdef class SendOperation(Operation):
 
     cdef void set_up(self, int fd, bint composed) noexcept
     cdef void load(self, bytes data) noexcept
+    cdef int send_behind(self) except -1
 
 
 cdef class ConnectOperation(Operation):

@@ -24,6 +24,8 @@ cdef class WritingSide(ReadingSide):
     cdef int make_dirty(self) except -1
     cdef int load(self) except -1
     cdef bytes next_chunk(self)
+    cdef int put_back(self, bytes data) except -1
+    cdef int send_at_once(self) except -1
     cdef StreamSend new_send(self)
     cdef int make_send(self) except -1
     cdef int pump(self) except -1

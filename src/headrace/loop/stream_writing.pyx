@@ -7,10 +7,11 @@ in flight per connection, which keeps the order.
 
 import logging
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from headrace.core.operation cimport STATE_IDLE, SendOperation
 from headrace.core.ready_queue cimport ready_push
+from headrace.core.statistics cimport CALL_SEND
 from headrace.kernel cimport socket as socket_h
 from headrace.kernel.errors cimport os_error
 from headrace.loop.connection cimport STEP_FLUSH
@@ -39,6 +40,13 @@ cdef class StreamSend(SendOperation):
         if side.sent(result):
             return side.pump()
         return 0
+
+    cdef int send_behind(self) except -1:
+        if self.side is None or self.side.lost or not self.queued or self.result < 0:
+            return 0
+        if <size_t>self.result < self.length:
+            return 0  # its own rest comes first
+        return self.side.send_at_once()
 
 
 cdef class WritingSide(ReadingSide):
@@ -164,6 +172,32 @@ cdef class WritingSide(ReadingSide):
         else:
             del chunks[:count]
         return data
+
+    cdef int put_back(self, bytes data) except -1:
+        if self.chunks is None:
+            self.chunks = data
+        elif type(self.chunks) is list:
+            (<list>self.chunks).insert(0, data)
+        else:
+            self.chunks = [data, self.chunks]
+        return 0
+
+    cdef int send_at_once(self) except -1:
+        """Send what was written and not begun as far as there is room, and tell nobody yet."""
+        cdef bytes data
+        cdef ssize_t taken
+        while self.chunks is not None:
+            data = self.next_chunk()
+            self.loop.counts.counters.system_calls[CALL_SEND] += 1
+            taken = socket_h.send(
+                self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data),
+                socket_h.MSG_DONTWAIT | socket_h.MSG_NOSIGNAL,
+            )
+            taken = max(taken, 0)  # an error comes again, when the loop goes on
+            self.buffered -= taken
+            if taken < PyBytes_GET_SIZE(data):
+                return self.put_back(data[taken:])
+        return 0
 
     cdef StreamSend new_send(self):
         return StreamSend(self.fd)

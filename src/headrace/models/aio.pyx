@@ -187,8 +187,8 @@ cdef class Aio(Blocking):
             self.take_all_done()
         return Blocking.take_all(self)
 
-    cdef bint is_sending(self) except -1:
-        return bool(self.writes) or Blocking.is_sending(self)
+    cdef list sends(self):
+        return [*self.writes, *Blocking.sends(self)]
 
     cpdef forget(self, int fd):
         if fd in self.reads and self.generation == fork_generation():
@@ -252,7 +252,6 @@ cdef class Aio(Blocking):
         if not self.has_double(operation.fd):
             return self.by_worker(operation)
         self.make_blocking(operation.fd)
-        self.sent_at_s = monotonic_seconds()
         request = new_request(self.inbox)
         begin(request, <void *>operation, operation.fd, operation.fd, False)
         # BORROWS: the operation keeps its source, and the in-flight list the operation.

@@ -12,7 +12,6 @@ cdef class Blocking(Model):
     cdef int waiting_count
     cdef int thread_limit
     cdef double rotated_at_s
-    cdef double sent_at_s          # when the last send was begun
     cdef double refused_at_s       # when the kernel had no more threads for us
     cdef list interrupted          # operations whose thread has not answered yet
     cdef list again                # multishot operations that are to be submitted after their turn
@@ -33,7 +32,7 @@ cdef class Blocking(Model):
     cdef int let_go(self) except -1
     cdef int let_go_of_orphan(self, Operation first) except -1
     cdef int wait_for_sends(self) except -1
-    cdef bint is_sending(self) except -1
+    cdef list sends(self)
     cdef int submit_again(self) except -1
     cdef int take_all(self) except -1
     cdef int take(self, Notice *notice) except -1

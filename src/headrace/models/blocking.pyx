@@ -35,6 +35,7 @@ from headrace.kernel cimport signal as signal_h
 from headrace.kernel cimport unistd
 from headrace.kernel.errno cimport EAGAIN, ECANCELED, EINTR
 from headrace.kernel.fork cimport fork_generation
+from headrace.kernel.poll cimport POLLNVAL, POLLOUT, poll, pollfd
 from headrace.kernel.time cimport monotonic_seconds
 from headrace.kernel.unistd cimport F_GETFL, F_SETFL, O_NONBLOCK, set_flags
 from headrace.models.contract cimport CANCELLED, COMPLETED, PENDING, Model
@@ -51,8 +52,8 @@ cdef size_t BUFFER_SIZE = 64 * 1024
 # waited for, because who cancels wants to close the descriptor.
 cdef double CANCEL_WAIT_S = 1.0
 cdef double INTERRUPT_AGAIN_S = INTERRUPT_AGAIN_US * 1e-6
-# So long a send of the last turn may take.
-cdef double SEND_WAIT_S = 0.002
+# So long a thread may take for a send of the last turn: on a busy machine it waits for a processor.
+cdef double SEND_WAIT_S = 1.0
 # Where the kernel has refused a thread it is asked again after this long.
 cdef double REFUSED_S = 0.1
 # So long may a thread block while others wait for one.
@@ -61,6 +62,18 @@ cdef double TURN_S = 0.01
 cdef dict CALL_COUNTED = {
     CALLS_ACCEPT: CALL_ACCEPT4, CALLS_RECV: CALL_RECV, CALLS_SEND: CALL_SEND, CALLS_POLL: CALL_POLL,
 }
+
+
+cdef bint is_send_of_worker(Job *job) noexcept:
+    return job.call == CALLS_SEND and job.worker != NULL
+
+
+cdef bint has_room(Operation operation) noexcept:
+    cdef pollfd entry
+    entry.fd = operation.fd
+    entry.events = POLLOUT
+    entry.revents = 0
+    return poll(&entry, 1, 0) == 1 and not entry.revents & POLLNVAL
 
 
 cdef class Blocking(Model):
@@ -261,16 +274,26 @@ cdef class Blocking(Model):
 
     cdef int wait_for_sends(self) except -1:
         """Nobody may come back: what the kernel takes at once is to be sent."""
-        while monotonic_seconds() - self.sent_at_s < SEND_WAIT_S and self.is_sending():
+        cdef list operations = self.sends()
+        cdef double until_s = monotonic_seconds() + SEND_WAIT_S if operations else 0
+        # One for which there is no room sleeps in its call, and may for ever.
+        while any([has_room(operation) for operation in self.sends()]):
+            if monotonic_seconds() >= until_s:
+                break
             with nogil:
                 sleep_until_notice(self.shared, INTERRUPT_AGAIN_S)
             self.take_all()
+        for operation in operations:
+            (<SendOperation>operation).send_behind()
         return 0
 
-    cdef bint is_sending(self) except -1:
-        return any([
-            (<Job *><size_t>address).call == CALLS_SEND for address in self.jobs.values()
-        ])
+    cdef list sends(self):
+        """What a thread is about to send, or has sent and not said so yet."""
+        return [
+            operation
+            for operation, address in self.jobs.items()
+            if is_send_of_worker(<Job *><size_t>address)
+        ]
 
     cpdef lend(self, int fd):
         self.make_nonblocking(fd)
@@ -354,7 +377,6 @@ cdef class Blocking(Model):
             job.call = CALLS_SEND
             job.memory = (<SendOperation>operation).memory
             job.length = (<SendOperation>operation).length
-            self.sent_at_s = monotonic_seconds()
         if operation.owned:
             self.make_blocking(operation.fd)
         return 0
