@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import signal
 import ssl
 import subprocess
@@ -70,10 +71,17 @@ def _parameters(item: pytest.Item) -> set[str]:
     return set(map(str, callspec.params.values())) if callspec else set()
 
 
-def pytest_collection_finish() -> None:
-    # What pytest itself has loaded is no garbage of a test's; looking through it takes 20 ms.
-    gc.collect()
-    gc.freeze()
+# What pytest keeps (the tests, then a report of each) is no garbage of a test's.  Looking through
+# it would take most of the time of those that look for what they have left, which are thousands.
+TESTS_PER_FREEZE = 16
+_tests_begun = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    if next(_tests_begun) % TESTS_PER_FREEZE == 0:
+        gc.collect()
+        gc.freeze()
 
 
 def model_parameters() -> list[Any]:

@@ -1,4 +1,4 @@
-"""Runs of CPython's asyncio tests: each class in a process of its own, several at a time.
+"""Runs of CPython's asyncio tests: several workers at a time, each class in a process of its own.
 
 A subject is what the tests run on: stock asyncio, a model, or headrace's default where the kernel
 denies io_uring.
@@ -6,15 +6,18 @@ denies io_uring.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import headrace
 
@@ -23,10 +26,9 @@ WORKER = FOLDER / "worker.py"
 DENY_IO_URING = FOLDER.parent / "deny_io_uring.py"
 STOCK = "stock"
 DENIED = "io_uring-denied"
-# The tests mostly wait; a class that takes longer than this hangs.
-CLASS_S_MAX = 100
 # More than there are cores, because the tests wait; few enough that their own time-outs hold.
-CLASSES_AT_ONCE = 3
+WORKERS_AT_ONCE = 3
+NAP_US = "200"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def environment_of(subject: str) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != "HEADRACE_MODEL"}
     if subject != STOCK:
         environment["HEADRACE_MODEL"] = "" if subject == DENIED else subject
+    # The others, whose time-outs count, need the core, too.
+    environment.setdefault("HEADRACE_NAP_US", NAP_US)
     return environment
 
 
@@ -76,52 +80,71 @@ def classes() -> list[str]:
     return list(json.loads(ended.stdout.splitlines()[-1]))
 
 
-def run_class(subject: str, name: str) -> Run:
-    """Run MODULE.CLASS on *subject*, in a process and a folder of its own, bounded."""
-    # The tests write temporary files where they stand, which a killed one leaves behind.
-    with tempfile.TemporaryDirectory() as folder:
-        return _run_in(folder, subject, name)
-
-
-def _run_in(folder: str, subject: str, name: str) -> Run:
-    process = subprocess.Popen(
-        [*command_of(subject), *name.split(".")],
-        env=environment_of(subject),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-    )
-    try:
-        output, errors = process.communicate(timeout=CLASS_S_MAX)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        _, errors = process.communicate()
-        return Run(crash=f"hangs: killed after {CLASS_S_MAX} s\n{errors[-4000:]}")
-    try:
-        answer = json.loads(output.splitlines()[-1])
-    except (IndexError, ValueError):
-        return Run(crash=f"died, exit code {process.returncode}\n{errors[-4000:]}")
-    outcomes = {test: (outcome, text) for test, (outcome, text) in answer["outcomes"].items()}
-    return Run(outcomes, tuple(answer["models"]))
-
-
 class Runs:
     """Runs that have been asked for, several at a time, each made once."""
 
     def __init__(self) -> None:
-        self.executor = ThreadPoolExecutor(CLASSES_AT_ONCE)
+        self.executor = ThreadPoolExecutor(WORKERS_AT_ONCE)
         self.made: dict[tuple[str, str], Future[Run]] = {}
+        self.workers: set[subprocess.Popen[str]] = set()
 
     def ask(self, wanted: Iterable[tuple[str, str]]) -> None:
+        by_subject: dict[str, list[str]] = {}
         for subject, name in wanted:
             if (subject, name) not in self.made:
-                self.made[subject, name] = self.executor.submit(run_class, subject, name)
+                self.made[subject, name] = Future()
+                by_subject.setdefault(subject, []).append(name)
+        for subject, names in by_subject.items():
+            # In turns: those of a module, which take long together, are not all with one worker.
+            for first in range(WORKERS_AT_ONCE):
+                if names[first::WORKERS_AT_ONCE]:
+                    self.executor.submit(self.work, subject, names[first::WORKERS_AT_ONCE])
+
+    def work(self, subject: str, names: list[str]) -> None:
+        """Have one worker run these, and say of each what became of it."""
+        why = "its worker was not started"
+        try:
+            with tempfile.TemporaryFile("w+") as errors:
+                for name, run in self.answers(subject, names, errors):
+                    self.made[subject, name].set_result(run)
+                errors.seek(0)
+                why = f"its worker has ended before\n{errors.read()[-4000:]}"
+        except Exception as error:
+            why = f"its worker failed: {error!r}"
+        for name in names:
+            if not self.made[subject, name].done():
+                self.made[subject, name].set_result(Run(crash=why))
+
+    def answers(self, subject: str, names: list[str], errors: IO[str]) -> Iterator[tuple[str, Run]]:
+        process = subprocess.Popen(
+            [*command_of(subject), *names],
+            env=environment_of(subject),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        self.workers.add(process)
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                answer = json.loads(line)
+                outcomes = {test: tuple(became) for test, became in answer["outcomes"].items()}
+                yield answer["name"], Run(outcomes, tuple(answer["models"]), answer["crash"])
+        self.workers.discard(process)
 
     def get(self, subject: str, name: str) -> Run:
         self.ask([(subject, name)])
         return self.made[subject, name].result()
 
+    def forget(self, subject: str, name: str) -> None:
+        """Who asks again has it made again."""
+        del self.made[subject, name]
+
     def close(self) -> None:
-        self.executor.shutdown(cancel_futures=True)
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        for process in list(self.workers):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        self.executor.shutdown()
