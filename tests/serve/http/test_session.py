@@ -20,6 +20,7 @@ from headrace.serve.http.figures import Status
 from headrace.serve.http.receiving import UNWANTED_BYTES_MAX
 from headrace.serve.http.session import REQUESTS_PER_TURN_MAX, Session
 from headrace.serve.meters import Meter
+from headrace.serve.send_buffer import SO_BUF_LOCK
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 LOOPS = ["asyncio", *(info.name for info in headrace.models() if info.available)]
@@ -283,6 +284,20 @@ def test_session_has_one_turn_and_then_the_others_have_theirs(make_site, notice)
         session.connection_lost(None)
 
     asyncio.run(asyncio.wait_for(play(), 60))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_fast_client_is_no_longer_bound_by_the_send_buffer(serve, folder, tls):
+    (folder / "huge").write_bytes(bytes(16 * 1024 * 1024))
+    with serve(tls=tls) as server, server.connect() as sock:
+        sock.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
+        left = 8 * 1024 * 1024
+        while left > 0:
+            left -= len(sock.recv(65536))
+        (session,) = server.sessions
+        assert session._is_lifted
+        kernel = session._transport.get_extra_info("socket")
+        assert kernel.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK) == 0
 
 
 def test_session_is_over_when_a_file_cannot_be_sent(serve, folder, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from ftp_server import WAIT_S_MAX, Client, Server, read_all, reset, wait_until
 
 import headrace
+from headrace.serve.send_buffer import SO_BUF_LOCK
 
 MODELS = [
     pytest.param(info.name, marks=() if info.available else pytest.mark.skip(reason=info.reason))
@@ -244,3 +245,29 @@ def test_retr_connects_from_the_address_that_the_client_has_reached(
             assert peer[0] == "127.0.0.5"
             assert len(read_all(sock)) == 102400
         assert client.answer().startswith("226")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_fast_client_is_no_longer_bound_by_the_send_buffer(
+    start: Callable[..., Server], served: Path, model: str
+) -> None:
+    (served / "big").write_bytes(BIG)
+    server = start(model=model)
+    with Client(server.port) as client:
+        client.log_in()
+        with client.data(SO_RCVBUF=32768) as sock:
+            assert client.say("RETR big").startswith("150")
+            data = read_exactly(sock, len(BIG) // 2)
+            (transfer,) = server.call(lambda: list(server.worker.transfers))
+            assert transfer.is_lifted
+            assert transfer.sock.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK) == 0
+            data += read_all(sock)
+        assert data == BIG
+        assert client.answer().startswith("226")
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += sock.recv(size - len(data))
+    return data

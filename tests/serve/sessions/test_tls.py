@@ -17,6 +17,7 @@ from ftp_server import Client, Server, read_all, reset, wait_until
 from headrace.serve.ftp.data_tls import TlsSending
 from headrace.serve.ftp.session import LINGERING_MAX
 from headrace.serve.ftp.tls_channel import TlsChannel
+from headrace.serve.send_buffer import SO_BUF_LOCK
 
 BIG = os.urandom(64) * 64 * 1024  # 4 MiB
 
@@ -502,6 +503,28 @@ def test_the_kernel_holds_little_for_who_takes_nothing(
         assert moved < held / 2 < written < len(BIG) / 2
         tls_server.call(transfer.turn)  # as its rate's timer would
         assert tls_server.call(lambda: transfer.done) == written
+
+
+def test_fast_client_is_no_longer_bound_by_the_send_buffer(
+    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext, served: Path
+) -> None:
+    (served / "big").write_bytes(BIG)
+    with secure(tls_client, client_tls, SO_RCVBUF=32768) as sock:
+        assert tls_client.say("RETR big").startswith("150")
+        sock.do_handshake()
+        data = b""
+        while len(data) < len(BIG) // 2:
+            data += sock.recv(65536)
+        (transfer,) = tls_server.call(lambda: list(tls_server.worker.transfers))
+        assert isinstance(transfer, TlsSending)
+        assert transfer.is_lifted
+        assert transfer.channel is not None
+        kernel = transfer.channel.transport.get_extra_info("socket")
+        assert kernel.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK) == 0
+        while piece := sock.recv(65536):
+            data += piece
+    assert data == BIG
+    assert tls_client.answer().startswith("226")
 
 
 def test_a_rate_is_no_stall(

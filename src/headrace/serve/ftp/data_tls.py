@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.receiving import Receiving
-from headrace.serve.ftp.sending import limit_send_buffer
 from headrace.serve.ftp.tls_channel import TlsChannel
 from headrace.serve.ftp.tls_lingering import TlsLingering
 from headrace.serve.ftp.transfer import ABORTED, Transfer
+from headrace.serve.send_buffer import lift_if_fast, limit_send_buffer
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.session import Session
@@ -42,7 +42,9 @@ def file_chunks(fd: int, offset: int, end: int) -> Iterator[bytes]:
 class TlsSending(Transfer):
     """Chunks of bytes to the client; *file* is closed at the end, -1 for none."""
 
-    __slots__ = ("channel", "chunks", "end", "file", "flushing", "lingering", "rest")
+    __slots__ = (
+        "channel", "chunks", "end", "file", "flushing", "is_lifted", "lingering", "rest",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class TlsSending(Transfer):
         self.offset = offset
         self.end = end
         self.flushing = False
+        self.is_lifted = self.pace is not None  # there the rate is the measure
         self.lingering: TlsLingering | None = None
         self.rest = memoryview(b"")  # of a chunk that the rate does not allow at once
 
@@ -96,12 +99,20 @@ class TlsSending(Transfer):
             return
         channel.transport.write(part)
         self.done += len(part)
-        loop = self.session.worker.loop
         pause_s = 0.0 if self.pace is None else self.pace.spend(len(part), time.monotonic())
         if pause_s > 0:
-            self.timer = loop.call_later(pause_s, self.turn)
-        elif not channel.waiting_bytes:
-            loop.call_soon(self.turn)
+            self.timer = self.session.worker.loop.call_later(pause_s, self.turn)
+        else:
+            self.go_on(channel)
+
+    def go_on(self, channel: TlsChannel) -> None:
+        """At once, or when there is room."""
+        if not channel.waiting_bytes:
+            self.session.worker.loop.call_soon(self.turn)
+        elif not self.is_lifted:
+            limits = self.session.worker.limits
+            sock = channel.transport.get_extra_info("socket")
+            self.is_lifted = lift_if_fast(sock, limits, self.done, self.progress.began_s)
 
     def next_part(self) -> bytes | memoryview | None:
         """A chunk, or as much of it as the rate allows at once; None: that was all."""

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 from headrace.serve.ftp.lingering import Lingering, unsent
 from headrace.serve.ftp.on_socket import OnSocket
+from headrace.serve.send_buffer import lift_if_fast, limit_send_buffer
 
 if TYPE_CHECKING:
     from headrace.serve.ftp.session import Session
-    from headrace.serve.limits import Limits
 
-__all__ = ["ChunkSending", "FileSending", "Sending", "limit_send_buffer"]
+__all__ = ["ChunkSending", "FileSending", "Sending"]
 
 SEND_BYTES_MAX = 512 * 1024
 # Larger files are read ahead, so much at once: sendfile() of what is not in memory blocks.
@@ -39,21 +39,22 @@ NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 COPY_BYTES = 64 * 1024
 
 
-def limit_send_buffer(sock: socket.socket, limits: Limits) -> None:
-    """What the kernel holds for a client that does not read: without this, up to some MiB."""
-    if limits.send_buffer_bytes:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
-
-
 class Sending(OnSocket):
     """The socket's side: when it is full, when it is the rate's turn, and the end."""
 
-    __slots__ = ()
+    __slots__ = ("is_lifted",)
 
     def start(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.is_lifted = self.pace is not None  # there the rate is the measure
         limit_send_buffer(sock, self.session.worker.limits)
         self.turn()
+
+    def wait_ready(self) -> None:
+        if not self.is_lifted and self.sock is not None:
+            limits = self.session.worker.limits
+            self.is_lifted = lift_if_fast(self.sock, limits, self.done, self.progress.began_s)
+        super().wait_ready()
 
     def watch(self, fd: int) -> None:
         self.session.worker.loop.add_writer(fd, self.turn)

@@ -28,6 +28,7 @@ from headrace.serve.http.pace import Pace, Progress
 from headrace.serve.http.sending import TURN_BYTES_MAX, Sending
 from headrace.serve.logs import GONE, reason_of
 from headrace.serve.meters import Meter
+from headrace.serve.send_buffer import lift_if_fast, limit_send_buffer
 
 if TYPE_CHECKING:
     from headrace.serve.site import Site
@@ -52,7 +53,7 @@ class Connection(asyncio.Protocol):
     """What does not depend on what is asked for."""
 
     __slots__ = (
-        "_address", "_eof", "_in_head", "_loop", "_pace", "_paused", "_progress",
+        "_address", "_eof", "_in_head", "_is_lifted", "_loop", "_pace", "_paused", "_progress",
         "_received_bytes", "_requests", "_send_buffer_bytes", "_sending", "_since_s", "_site",
         "_state", "_tls", "_transport", "_unsent_bytes", "_unwanted_bytes", "_why_ended",
     )  # fmt: skip
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._since_s = 0.0
         self._requests = self._received_bytes = self._unwanted_bytes = self._unsent_bytes = 0
         self._send_buffer_bytes = 0  # as the kernel's own measure
+        self._is_lifted = False
         self._sending: Sending | None = None
         self._progress: Progress | None = None
         self._pace: Pace | None = None
@@ -187,7 +189,7 @@ class Connection(asyncio.Protocol):
             self._sending_failed(error)
             return
         self._limit_kernel()
-        now = self._loop.time()
+        now = sending.began_s = self._loop.time()
         self._state = SENDING
         self._progress = Progress(now)
         self._pace = Pace(rate_bytes_per_s_max, now) if rate_bytes_per_s_max else None
@@ -197,13 +199,21 @@ class Connection(asyncio.Protocol):
 
     def _limit_kernel(self) -> None:
         """What the kernel holds of one transfer is memory that a slow client takes from others."""
-        size = self._site.settings.limits.send_buffer_bytes
-        if size != self._send_buffer_bytes:
-            self._send_buffer_bytes = size
+        limits = self._site.settings.limits
+        if limits.send_buffer_bytes != self._send_buffer_bytes:
+            self._send_buffer_bytes = limits.send_buffer_bytes
+            self._is_lifted = False
             sock = self._transport.get_extra_info("socket")
             if sock is not None:
                 with contextlib.suppress(OSError):  # it is closed already
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+                    limit_send_buffer(sock, limits)
+
+    def _lift_limit(self, sending: Sending) -> None:
+        """But not from one who is fast; the connection has shown that once and for all."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            limits = self._site.settings.limits
+            self._is_lifted = lift_if_fast(sock, limits, sending.sent_bytes, sending.began_s)
 
     def _pump_on(self) -> None:
         """From the loop: _pump() itself must not begin the next answer, which could pump again."""
@@ -236,6 +246,8 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(pause_s, self._pump_in_time)
         elif done is None:
             self._loop.call_soon(self._pump_on)
+        elif pace is None and not self._is_lifted:
+            self._lift_limit(sending)
 
     def _pump_in_time(self) -> None:
         if self._pace is not None:

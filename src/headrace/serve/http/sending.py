@@ -44,14 +44,15 @@ class Sending:
     """The rest of one answer.  pump() until it says that all is written."""
 
     __slots__ = (
-        "_ahead", "_answer", "_direct_fd", "_next", "_transport", "length_bytes", "path",
-        "sent_bytes",
+        "_ahead", "_answer", "_direct_fd", "_next", "_transport", "began_s", "length_bytes",
+        "path", "sent_bytes",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, answer: Answer, *, direct: bool) -> None:
         self._transport = transport
         self._answer = answer
         self._next = 0
+        self.began_s = 0.0
         self.path = answer.path
         self.length_bytes = answer.length_bytes
         self.sent_bytes = 0
