@@ -24,8 +24,8 @@ SO_BUF_LOCK = 72
 TAKEN_TIMES = 4
 """Of the bound: so much must have gone before the rate says anything."""
 UNSENT_TIMES = 8
-"""Of the bound: what may wait for who is fast.  With once the bound a GB costs 0.45 s, with this 0.24
-to 0.32, with no bound 0.23 (100 clients, 10 MB files); before anything was lifted it was 0.40."""
+"""Of the bound: what may wait for who is fast.  With once the bound a GB costs 0.45 s, with this
+0.24 to 0.32, with no bound 0.23 (100 clients, 10 MB files); before anything was lifted, 0.40."""
 FAST_BYTES_PER_S = 64 * 1024
 """What the bound lets through on a line of two seconds."""
 
