@@ -35,7 +35,6 @@ that nobody can run.
 import os
 import ssl
 import sys
-import sysconfig
 
 from headrace.kernel.dlfcn cimport RTLD_LAZY, RTLD_NOLOAD, dlopen, dlsym
 from headrace.kernel.unistd cimport write
@@ -90,7 +89,8 @@ cdef str find():
         return f"{ssl.OPENSSL_VERSION} is too old"
     if sys.implementation.name != "cpython" or sys.version_info[:2] not in PYTHONS_KNOWN:
         return "the layout of _ssl._SSLSocket is not known for this Python"
-    if sysconfig.get_config_var("Py_GIL_DISABLED") or hasattr(sys, "getobjects"):
+    # Not sysconfig, which reads a file that a process without its old rights may not reach.
+    if "t" in sys.abiflags or hasattr(sys, "getobjects"):
         return "the layout of objects is not known for this build of Python"
     path = getattr(sys.modules["_ssl"], "__file__", None)
     if path is None:

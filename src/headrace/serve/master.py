@@ -32,7 +32,7 @@ import headrace
 from headrace.serve import worker
 from headrace.serve.board import Board
 from headrace.serve.cores import usable_cores
-from headrace.serve.meters import Meters
+from headrace.serve.meters import Meter, Meters
 from headrace.serve.settings import WORKERS_MAX, Address, Settings
 from headrace.serve.site import Site
 from headrace.serve.watching import LISTEN_S, Watch
@@ -141,7 +141,12 @@ class Master:
                     workers=len(self.children),
                     workers_wanted=wanted,
                     clients_max=self.site.settings.limits.clients_max,
+                    clients_possible=self.site.settings.limits.clients_max
+                    * len(self.children)
+                    // wanted,
                 )
+            if os.geteuid() == 0:
+                self.site.log.event("runs_as_root", hint="--run-as USER")
             self.site.log.event("ready", workers=self.running(), pid=os.getpid())
             while self.running() or not self.ending:
                 self.wait_signal()
@@ -211,6 +216,7 @@ class Master:
             if not pid:
                 continue
             lived_s = time.monotonic() - child.began_s
+            counted = self.site.meters.of_worker(number)
             self.site.meters.end(number)
             self.board.clear(number)
             if not self.ending:
@@ -219,6 +225,8 @@ class Master:
                     pid=pid,
                     why=describe(status),
                     lived_s=round(lived_s, 1),
+                    clients=counted[Meter.CLIENTS],
+                    transfers=counted[Meter.SENDING] + counted[Meter.RECEIVING],
                 )
             child.pid = 0
             if lived_s >= LIFE_S_MIN:

@@ -10,39 +10,45 @@ LIMITS = Limits(stall_timeout_s=10.0, rate_bytes_per_s_min=100, rate_window_s=20
 
 def test_nothing_for_too_long_is_a_stall() -> None:
     progress = Progress(0.0)
-    assert not progress.too_slow(9.9, 0, LIMITS, paced=False)
-    assert progress.too_slow(10.0, 0, LIMITS, paced=False)
+    assert not progress.too_slow(9.9, 0, LIMITS)
+    assert progress.too_slow(10.0, 0, LIMITS)
 
 
 def test_a_byte_ends_a_stall() -> None:
     progress = Progress(0.0)
-    assert not progress.too_slow(9.0, 1, LIMITS, paced=False)
-    assert not progress.too_slow(18.0, 1, LIMITS, paced=False)
-    assert progress.too_slow(19.0, 1, LIMITS, paced=False)
+    assert not progress.too_slow(9.0, 1, LIMITS)
+    assert not progress.too_slow(18.0, 1, LIMITS)
+    assert progress.too_slow(19.0, 1, LIMITS)
 
 
 def test_a_window_below_the_minimum_is_too_slow() -> None:
     progress = Progress(0.0)
     for now in range(20):
-        assert not progress.too_slow(now, now, LIMITS, paced=False)
-    assert progress.too_slow(20.0, 1999, LIMITS, paced=False)
+        assert not progress.too_slow(now, now, LIMITS)
+    assert progress.too_slow(20.0, 1999, LIMITS)
 
 
 def test_each_window_counts_for_itself() -> None:
     progress = Progress(0.0)
-    assert not progress.too_slow(20.0, 1_000_000, LIMITS, paced=False)
-    assert progress.too_slow(40.0, 1_000_001, LIMITS, paced=False)
+    assert not progress.too_slow(20.0, 1_000_000, LIMITS)
+    assert progress.too_slow(40.0, 1_000_001, LIMITS)
 
 
-def test_who_is_held_down_is_not_too_slow() -> None:
+def test_who_is_held_down_needs_half_of_that_rate() -> None:
     progress = Progress(0.0)
-    assert not progress.too_slow(20.0, 1, LIMITS, paced=True)
+    assert not progress.too_slow(20.0, 1000, LIMITS, rate_max=100)
+    assert progress.too_slow(40.0, 1999, LIMITS, rate_max=100)
+
+
+def test_a_maximum_that_holds_nobody_down_excuses_nobody() -> None:
+    progress = Progress(0.0)
+    assert progress.too_slow(20.0, 1999, LIMITS, rate_max=1_000_000)
 
 
 def test_no_minimum_is_no_minimum() -> None:
     progress = Progress(0.0)
     limits = Limits(stall_timeout_s=100.0, rate_bytes_per_s_min=None, rate_window_s=20.0)
-    assert not progress.too_slow(90.0, 1, limits, paced=False)
+    assert not progress.too_slow(90.0, 1, limits)
 
 
 def test_the_kernel_is_asked_a_few_times_in_a_limit() -> None:
@@ -73,5 +79,5 @@ def test_what_waits_for_its_rate_has_not_stalled() -> None:
     progress = Progress(0.0)
     for now in (0.9, 1.8, 2.7):
         progress.hold(now)
-        assert not progress.too_slow(now, 0, limits, paced=True)
-    assert progress.too_slow(3.7, 0, limits, paced=True)
+        assert not progress.too_slow(now, 0, limits, rate_max=1000)
+    assert progress.too_slow(3.7, 0, limits, rate_max=1000)

@@ -286,14 +286,16 @@ def test_session_has_one_turn_and_then_the_others_have_theirs(make_site, notice)
     asyncio.run(asyncio.wait_for(play(), 60))
 
 
+@pytest.mark.parametrize("limits", [[], ["rate_bytes_per_s_max=100000000"]])
 @pytest.mark.parametrize("tls", [False, True])
-def test_fast_client_is_no_longer_bound_by_the_send_buffer(serve, folder, tls):
+def test_fast_client_is_no_longer_bound_by_the_send_buffer(serve, folder, tls, limits):
     (folder / "huge").write_bytes(bytes(16 * 1024 * 1024))
-    with serve(tls=tls) as server, server.connect() as sock:
+    with serve(tls=tls, limit=limits) as server, server.connect() as sock:
         sock.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
         left = 8 * 1024 * 1024
         while left > 0:
             left -= len(sock.recv(65536))
+            time.sleep(0.003)  # slower than the server sends
         (session,) = server.sessions
         assert session._is_lifted
         kernel = session._transport.get_extra_info("socket")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import contextlib
+import http.client
 import os
 import socket
 import threading
 
 import pytest
-from http_server import read_all, responses
+from http_server import WAIT_S_MAX, read_all, responses
 
 from headrace.serve.http.core import Request
 from headrace.serve.http.files import entity_tag
@@ -217,3 +218,24 @@ def test_login_that_fails_is_slow_and_then_refused(serve, users):
         wrong = server.ask("GET", "/small", Authorization=basic("bob", "secret"))
         assert (wrong.status, wrong.headers["retry-after"]) == (429, "60")
         assert server.ask("GET", "/small").status == 200
+
+
+def test_who_is_locked_out_cannot_guess_what_others_have_logged_in_with(serve, users):
+    limits = ["login_delay_s_max=0", "login_failures_max=3", "login_lockout_s=59.5"]
+    right, wrong = basic("bob", "secret"), basic("bob", "no")
+    with serve(users=users, limit=limits) as server:
+        there = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S_MAX)
+        with contextlib.closing(there):
+
+            def say(authorization):
+                there.request("GET", "/small", headers={"Authorization": authorization})
+                with there.getresponse() as response:
+                    response.read()
+                    return response.status
+
+            assert say(right) == 200  # and is remembered
+            for _ in range(3):
+                assert server.ask("GET", "/small", Authorization=wrong).status == 401
+            assert server.ask("GET", "/small", Authorization=right).status == 429
+            assert say(right) == 200  # who has logged in before stays
+            assert say(wrong) == 429

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,17 +248,18 @@ def test_retr_connects_from_the_address_that_the_client_has_reached(
         assert client.answer().startswith("226")
 
 
+@pytest.mark.parametrize("rate", [None, 100_000_000])
 @pytest.mark.parametrize("model", MODELS)
 def test_fast_client_is_no_longer_bound_by_the_send_buffer(
-    start: Callable[..., Server], served: Path, model: str
+    start: Callable[..., Server], served: Path, model: str, rate: int | None
 ) -> None:
     (served / "big").write_bytes(BIG)
-    server = start(model=model)
+    server = start(model=model, rate_bytes_per_s_max=rate)
     with Client(server.port) as client:
         client.log_in()
         with client.data(SO_RCVBUF=32768) as sock:
             assert client.say("RETR big").startswith("150")
-            data = read_exactly(sock, len(BIG) // 2)
+            data = read_steadily(sock, len(BIG) // 2)
             (transfer,) = server.call(lambda: list(server.worker.transfers))
             assert transfer.is_lifted
             assert transfer.sock.getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK) == 0
@@ -266,8 +268,18 @@ def test_fast_client_is_no_longer_bound_by_the_send_buffer(
         assert client.answer().startswith("226")
 
 
-def read_exactly(sock: socket.socket, size: int) -> bytes:
+def read_steadily(sock: socket.socket, size: int) -> bytes:
+    """Fast, and slower than the server sends: its buffer is full now and then."""
     data = b""
     while len(data) < size:
-        data += sock.recv(size - len(data))
+        data += sock.recv(65536)
+        time.sleep(0.005)
     return data
+
+
+@pytest.mark.parametrize("begin", [102401, 10**12])
+def test_hash_refuses_a_range_behind_the_end(client: Client, begin: int) -> None:
+    assert client.say(f"RANG {begin} {begin + 10}").startswith("350")
+    assert client.say("HASH file").startswith("551")
+    assert client.say("RANG 102390 102500").startswith("350")
+    assert client.say("HASH file").startswith("213")

@@ -169,3 +169,18 @@ def test_logins_failures_and_the_lockout_are_lines(
         "lockout_begins address=127.0.0.1 user=eve seconds=900.0",
         "login_locked_out address=127.0.0.1 user=alice",  # and two more, gathered
     ]
+
+
+def test_what_a_user_may_not_do_is_logged(start: Callable[..., Server], served: Path) -> None:
+    """Refused by the rights before the file is looked at, and by the tree."""
+    (served / "out").symlink_to("/etc/passwd")
+    server = start(anonymous="ro")
+    with Client(server.port) as client:
+        client.log_in()
+        with client.data():
+            assert client.say("STOR new").startswith("550")
+        with client.data():
+            assert client.say("RETR out").startswith("550")
+    log = server.log()
+    assert "ftp_refused address=127.0.0.1 command=STOR argument=new reason=no_right" in log
+    assert "ftp_refused address=127.0.0.1 command=RETR argument=out reason=not_permitted" in log

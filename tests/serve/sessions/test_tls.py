@@ -505,16 +505,46 @@ def test_the_kernel_holds_little_for_who_takes_nothing(
         assert tls_server.call(lambda: transfer.done) == written
 
 
-def test_fast_client_is_no_longer_bound_by_the_send_buffer(
-    tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext, served: Path
+def test_download_of_who_closes_its_side_is_reset(
+    tls_client: Client, client_tls: ssl.SSLContext, served: Path
 ) -> None:
+    """A part must not end like the whole, for who takes an end without close_notify as one."""
     (served / "big").write_bytes(BIG)
+    with secure(tls_client, client_tls, SO_RCVBUF=8192) as sock:
+        assert tls_client.say("RETR big").startswith("150")
+        sock.do_handshake()
+        sock.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError):
+            read_all(sock)
+    assert tls_client.answer().startswith("426")
+
+
+@pytest.mark.parametrize("rate", [None, 100_000_000])
+def test_fast_client_is_no_longer_bound_by_the_send_buffer(
+    start: Callable[..., Server],
+    certificate: Path,
+    client_tls: ssl.SSLContext,
+    served: Path,
+    rate: int | None,
+) -> None:
+    tls_server = start(tls_cert=str(certificate), rate_bytes_per_s_max=rate)
+    (served / "big").write_bytes(BIG)
+    with Client(tls_server.port) as tls_client:
+        fetch_fast(tls_client, tls_server, client_tls)
+
+
+def fetch_fast(tls_client: Client, tls_server: Server, client_tls: ssl.SSLContext) -> None:
+    assert tls_client.answer().startswith("220")
+    tls_client.encrypt(client_tls)
+    for said in ("USER anonymous", "PASS x", "TYPE I", "PBSZ 0", "PROT P"):
+        tls_client.say(said)
     with secure(tls_client, client_tls, SO_RCVBUF=32768) as sock:
         assert tls_client.say("RETR big").startswith("150")
         sock.do_handshake()
         data = b""
         while len(data) < len(BIG) // 2:
             data += sock.recv(65536)
+            time.sleep(0.005)  # slower than the server sends
         (transfer,) = tls_server.call(lambda: list(tls_server.worker.transfers))
         assert isinstance(transfer, TlsSending)
         assert transfer.is_lifted
@@ -600,7 +630,7 @@ def test_who_closes_its_side_early_and_takes_nothing_is_reset(
             client.close()
             wait_until(lambda: server.call(lambda: not server.worker.sessions))
         socket.socket.shutdown(sock, socket.SHUT_WR)  # not SSLSocket's, which forgets its TLS
-        wait_until(lambda: "transfer_stalled" in server.log())
+        wait_until(lambda: "complete=false" in server.log())
         assert how_it_ends(sock) == "reset"
     wait_until(server.idle)
     assert server.site.gate.clients == 0
@@ -617,3 +647,18 @@ def test_who_closes_its_side_early_may_read_on(
     wait_until(
         lambda: tls_client.say("NOOP").startswith("200") and "complete=true" in tls_server.log()
     )
+
+
+def test_a_mistake_in_a_handshake_ends_the_session_at_once(
+    tls_server: Server, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*arguments: object, **keywords: object) -> None:
+        raise ModuleNotFoundError("something that is loaded late")
+
+    with Client(tls_server.port) as client:
+        assert client.answer().startswith("220")
+        monkeypatch.setattr(tls_server.loop, "start_tls", broken)
+        with pytest.raises((OSError, EOFError)):
+            client.encrypt(client_tls)
+        wait_until(tls_server.idle)
+    assert tls_server.complaints.pop()["exception"].args == ("something that is loaded late",)

@@ -416,3 +416,17 @@ def test_a_file_does_not_grow_beyond_the_limit_piece_by_piece(
         assert client.store("STOR new", b"y" * 401).startswith("552")
         assert (served / "new").read_bytes() == b"x" * 1000
         assert client.store("APPE file", b"").startswith("552")  # is larger already
+
+
+def test_an_upload_of_limited_rate_that_stalls_is_ended(
+    start: Callable[..., Server], served: Path
+) -> None:
+    """Between two parts it is we who wait; when nothing comes any more, it is not."""
+    server = start(anonymous="rw", rate_bytes_per_s_max=200_000, stall_timeout_s=0.5)
+    with Client(server.port) as client:
+        with client.log_in().data() as sock:
+            assert client.say("STOR new").startswith("150")
+            sock.sendall(bytes(100_000))
+            assert client.answer().startswith("426")
+    assert "transfer_stalled" in server.log()
+    assert not (served / "new").exists()

@@ -202,6 +202,10 @@ class Control(asyncio.Protocol):
         except asyncio.CancelledError:
             self.lose(transport, None)
             raise
+        except Exception as error:
+            worker.unexpected(error)
+            self.lose(transport, None)
+            return
         self.upgrading = False
         if self.closing or upgraded is None or self.transport is None:
             # Ended by us: then start_tls() answers as if all were well, and of a handshake that was

@@ -74,7 +74,7 @@ FLOOD = reply(421, "Too much was sent before the answers")
 class Core:
     """One control connection's protocol.  Never does I/O, never raises for what a client sends."""
 
-    __slots__ = ("_lines", "_meanwhile", "_running", "_waiting", "setup", "state")
+    __slots__ = ("_lines", "_meanwhile", "_running", "_waiting", "denied", "setup", "state")
 
     def __init__(self, setup: Setup, *, tls: bool = False) -> None:
         """`tls`: the connection is encrypted from its beginning (implicit TLS)."""
@@ -84,6 +84,8 @@ class Core:
         self._waiting: list[bytes | Reply] | None = None  # lines seen during a transfer
         self._running: Command | None = None
         self._meanwhile: Command | None = None
+        self.denied: tuple[str, str] | None = None
+        """What was refused for want of a right; who has logged it clears it."""
 
     def __repr__(self) -> str:
         running = [command.verb for command in (self._running, self._meanwhile) if command]
@@ -192,6 +194,8 @@ class Core:
             return UNKNOWN
         refusal = self._refusal(row, argument)
         if refusal is not None:
+            if refusal is NO_RIGHT:
+                self.denied = (row.verb, argument)
             return refusal
         try:
             value = row.parse(argument)

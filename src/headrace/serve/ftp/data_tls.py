@@ -63,7 +63,7 @@ class TlsSending(Transfer):
         self.offset = offset
         self.end = end
         self.flushing = False
-        self.is_lifted = self.pace is not None  # there the rate is the measure
+        self.is_lifted = False
         self.lingering: TlsLingering | None = None
         self.rest = memoryview(b"")  # of a chunk that the rate does not allow at once
 
@@ -81,8 +81,11 @@ class TlsSending(Transfer):
         """Write the next part, if there is room; the one after it comes in the next turn."""
         self.timer = None
         channel = self.channel
-        if self.ended or self.flushing or channel is None or channel.waiting_bytes:
-            return  # in the last case room() comes
+        if self.ended or self.flushing or channel is None:
+            return
+        if channel.waiting_bytes:
+            self.lift_if_fast(channel)
+            return  # room() comes
         try:
             part = self.next_part()
         except EOFError:
@@ -109,7 +112,11 @@ class TlsSending(Transfer):
         """At once, or when there is room."""
         if not channel.waiting_bytes:
             self.session.worker.loop.call_soon(self.turn)
-        elif not self.is_lifted:
+        else:
+            self.lift_if_fast(channel)
+
+    def lift_if_fast(self, channel: TlsChannel) -> None:
+        if not self.is_lifted:
             limits = self.session.worker.limits
             sock = channel.transport.get_extra_info("socket")
             self.is_lifted = lift_if_fast(sock, limits, self.done, self.progress.began_s)
@@ -163,7 +170,18 @@ class TlsSending(Transfer):
         """A client that sends where it should receive: nobody reads it."""
 
     def take_eof(self) -> None:
-        """It may close its side and read on; the transport closes, and says so."""
+        """With the client's side of TLS both end; what is not the whole must not look like it."""
+        channel = self.channel
+        if self.ended or self.flushing or channel is None:
+            return
+        try:
+            is_all_written = self.next_part() is None
+        except Exception:  # with the connection goes whatever else is wrong
+            is_all_written = False
+        if is_all_written:
+            self.flush(channel)  # who knows the size closes when all is there, before we know that
+        else:
+            self.fail(426, ABORTED)
 
     def drop_connection(self) -> None:
         if self.channel is not None:

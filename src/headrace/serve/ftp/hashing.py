@@ -79,6 +79,10 @@ def hash_file(session: Session, command: Command) -> None:
     begin, end = 0, size
     if state.range is not None:
         begin, end = state.range.first, min(state.range.last + 1, size)
+    if begin > size:
+        os.close(fd)
+        session.answer(command, 551, f"The file has {size} bytes.")
+        return
     limit = worker.limits.hash_bytes_max
     if limit is not None and end - begin > limit:
         os.close(fd)

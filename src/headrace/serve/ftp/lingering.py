@@ -86,7 +86,7 @@ class Lingering:
         if not waiting:
             return True
         moved = self.transfer.done - waiting
-        if not self.progress.too_slow(now, moved, limits, paced=False):
+        if not self.progress.too_slow(now, moved, limits):
             return False
         session.site.meters.add(Meter.TIMEOUTS)
         session.worker.log.event(

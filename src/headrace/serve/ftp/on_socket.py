@@ -36,6 +36,7 @@ class OnSocket(Transfer):
 
     def turn(self) -> None:
         """Do what can be done now, and see to it that the rest will be."""
+        self.timer = None
         try:
             count = self.step()
         except BlockingIOError:

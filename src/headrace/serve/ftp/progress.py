@@ -40,11 +40,13 @@ class Progress:
         """It is we who wait, and not for the client: that is no stall of it."""
         self.moved_s = now
 
-    def too_slow(self, now: float, moved: int, limits: Limits, *, paced: bool) -> bool:
+    def too_slow(
+        self, now: float, moved: int, limits: Limits, *, rate_max: int | None = None
+    ) -> bool:
         """Whether *moved* bytes by *now* are too few.
 
         Nothing for `stall_timeout_s` is too little; and so are less than `rate_bytes_per_s_min` for
-        `rate_window_s`, unless it is we who hold the rate down (*paced*).
+        `rate_window_s`; where we hold it down to *rate_max*, half of that is enough.
         """
         if moved > self.moved:
             self.moved, self.moved_s = moved, now
@@ -53,9 +55,12 @@ class Progress:
         window_s = now - self.window_s
         if window_s < limits.rate_window_s:
             return False
-        too_few = (limits.rate_bytes_per_s_min or 0) * window_s > moved - self.window_moved
+        least = limits.rate_bytes_per_s_min or 0.0
+        if rate_max is not None:
+            least = min(least, rate_max / 2)
+        too_few = least * window_s > moved - self.window_moved
         self.window_s, self.window_moved = now, moved
-        return too_few and not paced
+        return too_few
 
 
 class Pace:

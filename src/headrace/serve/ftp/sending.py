@@ -46,7 +46,7 @@ class Sending(OnSocket):
 
     def start(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.is_lifted = self.pace is not None  # there the rate is the measure
+        self.is_lifted = False
         limit_send_buffer(sock, self.session.worker.limits)
         self.turn()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from headrace.serve.ftp.actions import ACTIONS
 from headrace.serve.ftp.control import Control
 from headrace.serve.ftp.core import Command
-from headrace.serve.ftp.failures import reply_to_error
+from headrace.serve.ftp.failures import DENIED, reply_to_error
 from headrace.serve.ftp.lingering import Lingering
 from headrace.serve.ftp.replies import Reply, reply
 from headrace.serve.ftp.transfer import ABORTED, Transfer
@@ -42,6 +42,9 @@ COMMANDS_PER_TURN_MAX = 64
 TURN_S_MAX = 0.002
 # So many bytes of replies are not gathered any further.
 OUT_BYTES_MAX = 64 * 1024
+# Of one address; then they are gathered.
+REFUSALS_AT_ONCE = 10
+PERMISSION_DENIED = "Permission denied"
 MISTAKE = (451, "The server has made a mistake; it is logged.")
 
 
@@ -119,6 +122,9 @@ class Session(Control):
                     break
                 if isinstance(item, Reply):
                     self.out += item.data
+                    if core.denied is not None:
+                        self.log_denied(*core.denied, "no_right")
+                        core.denied = None
                     if item.closes:
                         self.finish()
                 else:
@@ -154,7 +160,23 @@ class Session(Control):
 
     def answer(self, command: Command, code: int, text: str) -> None:
         """The final reply to a command."""
+        if code == 550 and text.startswith(PERMISSION_DENIED):
+            why = "no_right" if text != DENIED[1] else "not_permitted"
+            self.log_denied(command.verb, command.argument, why)
         self.send(command, reply(code, text))
+
+    def log_denied(self, verb: str, argument: str, reason: str) -> None:
+        """Else nobody could say why a client cannot do what it asks for, or that it probes."""
+        user = self.core.state.user
+        self.worker.log.repeated(
+            "ftp_refused",
+            address=self.address,
+            at_once=REFUSALS_AT_ONCE,
+            command=verb,
+            argument=argument,
+            reason=reason,
+            user=None if user is None else user.name,
+        )
 
     def send(self, command: Command, made: Reply) -> None:
         self.out += made.data

@@ -167,7 +167,8 @@ class Transfer:
             return  # the writer or the reader will find out
         if self.timer is not None and moved >= self.done:
             self.progress.hold(now)  # the client has taken all that its rate allows by now
-        if self.progress.too_slow(now, moved, limits, paced=self.pace is not None):
+        rate_max = None if self.pace is None else self.pace.rate
+        if self.progress.too_slow(now, moved, limits, rate_max=rate_max):
             self.session.site.meters.add(Meter.TIMEOUTS)
             self.session.worker.log.event(
                 "transfer_stalled",

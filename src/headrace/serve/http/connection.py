@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(pause_s, self._pump_in_time)
         elif done is None:
             self._loop.call_soon(self._pump_on)
-        elif pace is None and not self._is_lifted:
+        elif not self._is_lifted:
             self._lift_limit(sending)
 
     def _pump_in_time(self) -> None:

@@ -285,9 +285,16 @@ class Session(Receiving):
         claimed = access.credentials(field)
         if claimed is None:
             self._send(refusal(401, "say who you are", request, access.CHALLENGE))
-        elif (known := site.users.recall(*claimed)) is not None:
+            return
+        locked_out = site.gate.login_refused(self._address)
+        known = None
+        # Who is locked out is not looked at, or it could guess what others have logged in with; but
+        # who had logged in before stays.
+        if not locked_out or claimed[0] == self._login_logged:
+            known = site.users.recall(*claimed)
+        if known is not None:
             self._perform_for(known, request)
-        elif site.gate.login_refused(self._address):
+        elif locked_out:
             after = b"Retry-After: %d\r\n" % math.ceil(site.settings.limits.login_lockout_s)
             self._send(refusal(429, "too many failed logins", request, after))
         else:
