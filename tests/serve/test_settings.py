@@ -321,3 +321,15 @@ def test_endless_numbers_are_one_error(made, text):
 @pytest.mark.parametrize("text", ["[::1]:21", "127.0.0.1:21", "example.org:0"])
 def test_address_is_written_as_it_is_read(text):
     assert str(module.address(text)) == text
+
+
+@pytest.mark.parametrize(("text", "value"), [("64K", 65536), ("1M", 2**20), ("131072", 131072)])
+def test_limits_of_bytes_have_units(text, value):
+    limits = Settings.make({"directory": ".", "limit": [f"send_buffer_bytes={text}"]}).limits
+    assert limits.send_buffer_bytes == value
+
+
+@pytest.mark.parametrize("word", ["backlog_max=1K", "send_buffer_bytes=1X"])
+def test_what_is_no_number_of_bytes_has_none(word):
+    with pytest.raises(BadSettings, match=word.partition("=")[0]):
+        Settings.make({"directory": ".", "limit": [word]})

@@ -342,3 +342,20 @@ def test_worker_says_what_was_wrong_at_a_reload_only_if_the_master_has_not(site_
     users.write_text("wrong\n")
     reload_in_worker()
     assert (tmp_path / "log").read_text().count("reload_failed") == 3
+
+
+def test_reload_names_what_it_does_not_read_again(site_of, tmp_path):
+    file = tmp_path / "serve.toml"
+    file.write_text("http = 'off'\n")
+    site = site_of(config=str(file))
+    file.write_text("http = '127.0.0.1:8081'\nlog-format = 'json'\n")
+    assert site.reload()
+    assert "needs_restart settings=http,log-format" in (tmp_path / "log").read_text()
+
+
+def test_folder_that_cannot_be_written_is_named_where_somebody_may(site_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *arguments, **keywords: False)
+    site_of(anonymous="ro").log_if_read_only()
+    assert "not_writable" not in (tmp_path / "log").read_text()
+    site_of(anonymous="rw").log_if_read_only()
+    assert "not_writable directory=" in (tmp_path / "log").read_text()

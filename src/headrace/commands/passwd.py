@@ -105,7 +105,7 @@ def check(options: argparse.Namespace) -> None:
 
 def amount(name: str, text: str | None) -> int | None:
     """0 for ``off``: no limit, said so; None: not said."""
-    from headrace.serve.users import parse_bytes
+    from headrace.serve.sizes import parse_bytes
 
     if text is None or text == "off":
         return None if text is None else 0

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.serve.sizes import parse_bytes
+
 __all__ = ["BadLimit", "Limits", "limit_names", "make_limits"]
 
 KiB = 2**10
@@ -133,7 +135,7 @@ def _checked(field: dataclasses.Field[Any], value: object) -> float | None:
     if optional and (value is None or value in (0, "off", "none")) and value is not False:
         return None
     whole = "int" in str(field.type)
-    number = _number(value, whole)
+    number = _number(value, whole, "_bytes" in field.name)
     low, high = field.metadata["low"], field.metadata["high"]
     if number is None or not low <= number <= high:
         kind = "whole number" if whole else "number"
@@ -142,11 +144,13 @@ def _checked(field: dataclasses.Field[Any], value: object) -> float | None:
     return number
 
 
-def _number(value: object, whole: bool) -> float | None:
+def _number(value: object, whole: bool, of_bytes: bool) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         try:
+            if of_bytes and value[-1:].isalpha():
+                value = parse_bytes(value)
             value = int(value) if whole else float(value)
         except ValueError:
             return None

@@ -25,6 +25,8 @@ __all__ = ["Site"]
 # A chain of certificates is a few kilobytes.
 PEM_BYTES_MAX = 1024 * 1024
 DIGEST_BYTES = 16
+RELOADED = frozenset({"limits", "users", "anonymous", "tls-cert", "tls-key", "config"})
+"""Settings that SIGHUP reads again; the others need a restart."""
 
 
 class Site:
@@ -92,6 +94,12 @@ class Site:
             except OSError as error:
                 self.log.event("no_home", user=user.name, home=user.home, error=error.strerror)
 
+    def log_if_read_only(self) -> None:
+        """Say that who may write cannot, before they try to; the master's task alone."""
+        directory = self.settings.directory
+        if self.users.may_write and not os.access(directory, os.W_OK, effective_ids=True):
+            self.log.event("not_writable", directory=str(directory), uid=os.geteuid())
+
     def login_failed(self, event: str, address: str, user: str) -> float:
         """Count and log a failure, and the lock-out that begins with it.
 
@@ -115,6 +123,7 @@ class Site:
         try:
             self.log.reopen()
             settings = self.settings.again()
+            ignored = differing(self.settings, settings) - RELOADED
             if (settings.tls_cert is None) != (self.tls is None):
                 raise BadSettings("tls-cert cannot come or go at a reload: restart")
             users = load_users(settings)
@@ -135,6 +144,8 @@ class Site:
         self.log.event("reloaded", users=len(users), pid=os.getpid())
         if os.getpid() == self._pid:
             self.log_missing_homes()
+            if ignored:
+                self.log.event("needs_restart", settings=",".join(sorted(ignored)))
         return True
 
     def _is_news(self, error: str) -> bool:
@@ -251,3 +262,12 @@ class _EncryptedKey(Exception):
 def _no_password() -> str:
     """OpenSSL would ask at the terminal, of each worker, at each reload."""
     raise _EncryptedKey
+
+
+def differing(old: Settings, new: Settings) -> set[str]:
+    """Settings whose values differ, by their names in the file."""
+    return {
+        field.name.replace("_", "-")
+        for field in dataclasses.fields(Settings)
+        if field.compare and getattr(old, field.name) != getattr(new, field.name)
+    }

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from headrace.serve import paths
 from headrace.serve.passwords import COST, BadHash, Cost, Hash, impossible_hash, parse_hash
+from headrace.serve.sizes import parse_bytes
 
 __all__ = ["ANONYMOUS_NAMES", "RIGHT_LETTERS", "BadUsers", "Rights", "User", "UserLine", "Users"]
 
@@ -36,8 +37,6 @@ FILE_BYTES_MAX = 64 * 2**20
 REMEMBERED_MAX = 4096
 """How many names with their passwords a process remembers as right."""
 LOCKED = "!"
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-BYTES_MAX = 2**60
 
 
 class BadUsers(ValueError):
@@ -306,17 +305,6 @@ def format_rights(rights: Rights) -> str:
 
 def _right_name(right: Rights) -> str:
     return (right.name or "").lower()
-
-
-def parse_bytes(text: str) -> int:
-    """``10M`` -> 10,485,760.  Raises ValueError."""
-    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
-    if not digits.isascii() or not digits.isdigit() or (unit and unit not in UNITS):
-        raise ValueError(f"{text!r} is no number of bytes, such as 500000, 64K, 10M or 2G")
-    value = int(digits[:20]) * UNITS.get(unit, 1)
-    if not 0 < value <= BYTES_MAX:
-        raise ValueError(f"{text!r} is not from 1 to {BYTES_MAX:,} bytes")
-    return value
 
 
 def _optional_bytes(what: str, text: str) -> int | None:

@@ -163,7 +163,7 @@ def test_logins_failures_and_the_lockout_are_lines(
             assert client.say("PASS secret").startswith("421")
     said = [line.split(" ", 1)[1] for line in server.log().splitlines()]
     assert said == [
-        "login address=127.0.0.1 user=anonymous",
+        "login address=127.0.0.1 user=anonymous service=ftp",
         "login_failed address=127.0.0.1 user=alice",
         "login_failed address=127.0.0.1 user=eve",
         "lockout_begins address=127.0.0.1 user=eve seconds=900.0",

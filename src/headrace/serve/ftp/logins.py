@@ -93,7 +93,8 @@ def welcome(session: Session, command: Command, found: User) -> None:
         return
     state = session.core.state
     state.log_in(found)
-    site.log.event("login", address=session.address, user=found.name)
+    service = "ftps" if session.encrypted else "ftp"
+    site.log.event("login", address=session.address, user=found.name, service=service)
     site.meters.add(Meter.LOGINS)
     session.answer(command, 230, "Logged in.")
 

@@ -229,6 +229,7 @@ class Transfer:
                 anonymous=user is not None and user.is_anonymous,
                 password=self.mail,
                 binary=not self.is_text,
+                service="ftps" if session.encrypted else "ftp",
                 reason="" if complete else self.reason,
             )
         )
