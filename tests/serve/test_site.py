@@ -290,7 +290,7 @@ def handshake(server: ssl.SSLContext, ciphers: str) -> None:
                 ends.remove(end)
 
 
-def test_reload_leaves_what_cannot_change_as_it_is(site_of, tmp_path):
+def test_reload_leaves_what_cannot_change_as_it_is_and_names_it(site_of, tmp_path):
     config = tmp_path / "serve.toml"
     config.write_text("workers = 1\n")
     site = site_of(config=str(config))
@@ -298,6 +298,7 @@ def test_reload_leaves_what_cannot_change_as_it_is(site_of, tmp_path):
     assert site.reload()
     assert site.settings.workers == 1
     assert site.settings.ftp.port == 2121
+    assert "needs_restart settings=ftp,workers" in (tmp_path / "log").read_text()
 
 
 def test_reload_opens_the_log_anew(site_of, tmp_path):
@@ -344,18 +345,16 @@ def test_worker_says_what_was_wrong_at_a_reload_only_if_the_master_has_not(site_
     assert (tmp_path / "log").read_text().count("reload_failed") == 3
 
 
-def test_reload_names_what_it_does_not_read_again(site_of, tmp_path):
-    file = tmp_path / "serve.toml"
-    file.write_text("http = 'off'\n")
-    site = site_of(config=str(file))
-    file.write_text("http = '127.0.0.1:8081'\nlog-format = 'json'\n")
-    assert site.reload()
-    assert "needs_restart settings=http,log-format" in (tmp_path / "log").read_text()
-
-
-def test_folder_that_cannot_be_written_is_named_where_somebody_may(site_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *arguments, **keywords: False)
-    site_of(anonymous="ro").log_if_read_only()
-    assert "not_writable" not in (tmp_path / "log").read_text()
-    site_of(anonymous="rw").log_if_read_only()
-    assert "not_writable directory=" in (tmp_path / "log").read_text()
+def test_home_that_cannot_be_written_is_named(site_of, tmp_path, served, monkeypatch):
+    """Where its user may write; one that is not there has a line of its own."""
+    (served / "locked").mkdir()
+    users = users_file(
+        tmp_path,
+        User("joe", "/locked", Rights.ALL),
+        User("reader", "/locked", Rights.READ_ONLY),
+        User("nobody", "/missing", Rights.ALL),
+    )
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != served / "locked")
+    site_of(users=users, anonymous="rw").log_read_only_homes()
+    said = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
+    assert said == [f"not_writable user=joe home=/locked uid={os.geteuid()}"]

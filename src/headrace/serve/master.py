@@ -130,7 +130,7 @@ class Master:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             self.site.log_missing_homes()
-            self.site.log_if_read_only()
+            self.site.log_read_only_homes()
             for address in self.addresses:
                 self.site.log.event("listening", address=address)
             for number in range(len(self.children)):

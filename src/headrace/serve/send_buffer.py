@@ -32,8 +32,7 @@ FAST_BYTES_PER_S = 64 * 1024
 
 def limit_send_buffer(sock: socket.socket, limits: Limits) -> None:
     """What the kernel holds for a client that does not read: without this, up to some MiB."""
-    if limits.send_buffer_bytes:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
 
 
 def lift_if_fast(sock: socket.socket, limits: Limits, sent_bytes: int, began_s: float) -> bool:

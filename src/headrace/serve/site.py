@@ -94,11 +94,12 @@ class Site:
             except OSError as error:
                 self.log.event("no_home", user=user.name, home=user.home, error=error.strerror)
 
-    def log_if_read_only(self) -> None:
-        """Say that who may write cannot, before they try to; the master's task alone."""
-        directory = self.settings.directory
-        if self.users.may_write and not os.access(directory, os.W_OK, effective_ids=True):
-            self.log.event("not_writable", directory=str(directory), uid=os.geteuid())
+    def log_read_only_homes(self) -> None:
+        """Say who may write and cannot, before they try to; the master's task alone."""
+        for user in self.users.writers():
+            home = os.path.join(self.settings.directory, user.home.lstrip("/"))
+            if os.path.isdir(home) and not os.access(home, os.W_OK, effective_ids=True):
+                self.log.event("not_writable", user=user.name, home=user.home, uid=os.geteuid())
 
     def login_failed(self, event: str, address: str, user: str) -> float:
         """Count and log a failure, and the lock-out that begins with it.

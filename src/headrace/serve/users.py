@@ -155,10 +155,14 @@ class Users:
     @property
     def may_write(self) -> bool:
         """Whether anybody may change anything at all."""
+        return bool(self.writers())
+
+    def writers(self) -> list[User]:
+        """Who may change something, anonymous among them."""
         everybody = [line.user for line in self._lines.values()]
         if self._anonymous is not None:
             everybody.append(self._anonymous)
-        return any(user.rights & ~Rights.READ_ONLY for user in everybody)
+        return [user for user in everybody if user.rights & ~Rights.READ_ONLY]
 
     def anonymous(self) -> User | None:
         """Who comes without a name; None: nobody may."""
